@@ -1,0 +1,368 @@
+"""The configuration: one frozen model a stage, read from TOML, unknown keys refused.
+
+Every stage's model has a digest, which enters the action keys of that stage: two runs with equal
+parameters share their results, and any other parameter recomputes exactly what depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from anabatch.errors import ConfigurationError
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen section of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """Return 32 hex digits that change with any parameter of the section."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+class ArchiveConfig(Section):
+    """One archive: a named root folder with a layout.
+
+    Attributes
+    ----------
+    name : str
+        The archive's name. It enters the acquisition ids: do not change it later.
+    path : Path
+        The root folder. It is only ever read.
+    layout : str
+        A layout's name (`dated`, `by-class`, `unlabelled`), a path to a layout's TOML file, or
+        `auto`, which detects it.
+    pixels_per_reference_pixel : dict
+        Image size as `WIDTHxHEIGHT` to the pixels that make one reference pixel. It goes before
+        the layout's own table.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    path: Path
+    layout: str = "auto"
+    pixels_per_reference_pixel: dict[str, Positive] = {}
+
+
+class ScanConfig(Section):
+    """Parameters of the scan.
+
+    Attributes
+    ----------
+    max_pixels : int
+        Images with more pixels are refused from their header, before memory is taken.
+    """
+
+    max_pixels: Count = 400_000_000
+
+
+class AnnotateConfig(Section):
+    """Parameters of the annotation; the vocabulary itself is data in `schemas/labels/`.
+
+    Attributes
+    ----------
+    vocabulary : Path or None
+        A folder with `vocabulary.csv`, `lis_codes.csv` and `hep_annot.csv` to use in place of the
+        ones that are shipped.
+    """
+
+    vocabulary: Path | None = None
+
+
+class SegmentConfig(Section):
+    """Parameters of the segmentation. All diameters are in reference pixels.
+
+    The defaults are the study's two-pass recipe: nuclei at 60, cells at 145, scaled down by
+    `d / 90` where the mean nucleus diameter `d` is at most 90.
+
+    Attributes
+    ----------
+    recipe : {'two-pass', 'one-pass'}
+        `one-pass` finds cells at `one_pass_diameter` on the untreated signal, without nuclei.
+    nuclei_model, cell_model : str
+        A shipped network (`anabatch-nuclei`, `anabatch-cells`), a Cellpose model (`nuclei`,
+        `cyto2`, `cyto3`), or a path to a Cellpose model file.
+    clahe_clip, clahe_grid : float, int
+        Contrast-limited adaptive histogram equalisation: clip limit, and tiles a side.
+    flow_threshold, cellprob_threshold : float
+        Cellpose's own thresholds.
+    min_size : int
+        Smallest mask, in network pixels; Cellpose's default.
+    tile, tile_overlap : int, float
+        Side of the network's tiles in pixels, and the share that neighbours overlap.
+    tiles_per_batch : int
+        Tiles that go through the network at once. The last batch is padded, so that results do
+        not depend on neighbours.
+    device : {'cpu', 'cuda'}
+        Where the networks run. A device that is not there is an error.
+    """
+
+    recipe: Literal["two-pass", "one-pass"] = "two-pass"
+    nuclei_model: str = "anabatch-nuclei"
+    cell_model: str = "anabatch-cells"
+    nucleus_diameter: Positive = 60.0
+    cell_diameter: Positive = 145.0
+    reference_nucleus_diameter: Positive = 90.0
+    one_pass_diameter: Positive = 75.0
+    clahe_clip: Positive = 10.0
+    clahe_grid: Count = 8
+    flow_threshold: Annotated[float, Field(ge=0)] = 0.4
+    cellprob_threshold: float = 0.0
+    min_size: Annotated[int, Field(ge=0)] = 15
+    tile: Annotated[int, Field(ge=64)] = 224
+    tile_overlap: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    tiles_per_batch: Count = 8
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class CellsConfig(Section):
+    """Parameters of the cell crops.
+
+    Attributes
+    ----------
+    crop : int
+        Side of the square crops, in crop pixels.
+    """
+
+    crop: Annotated[int, Field(ge=16)] = 96
+
+
+class FeaturizeConfig(Section):
+    """Parameters of the features.
+
+    Attributes
+    ----------
+    weights : str
+        `imagenet` (Keras's own), `anabatch-vgg16-quarter`, or a path to a Keras weights file.
+    preprocessing : {'unit', 'keras'}
+        `unit` gives the network grey levels in [0, 1]; `keras` gives 0 to 255 less the ImageNet
+        channel means.
+    batch : int
+        Crops that go through the network at once; the last batch is padded.
+    """
+
+    weights: str = "anabatch-vgg16-quarter"
+    preprocessing: Literal["unit", "keras"] = "unit"
+    batch: Count = 64
+
+
+class EmbedConfig(Section):
+    """Parameters of the Nyström kernel PCA.
+
+    Attributes
+    ----------
+    landmarks : int
+        Number of landmarks, m.
+    landmark_method : {'kmeans', 'uniform'}
+        `uniform` is the study's own choice.
+    gamma : float or 'auto'
+        Width of the RBF kernel; `auto` is one over the median squared distance of a pilot.
+    components : int
+        Components that are kept in the embedding (fewer if the landmarks give fewer).
+    cutoff : float
+        Eigenvalues below this share of the first are dropped.
+    pilot : int
+        Rows from which landmarks are chosen; at least 30 times the landmarks are used.
+    chunk : int
+        Rows that are processed at once.
+    seed : int
+        Seed of all drawing.
+    refit_share : float
+        The model is fitted again when more than this share of the rows it would be fitted on is new.
+    """
+
+    landmarks: Annotated[int, Field(ge=2)] = 512
+    landmark_method: Literal["kmeans", "uniform"] = "kmeans"
+    gamma: Positive | Literal["auto"] = "auto"
+    components: Count = 150
+    cutoff: Positive = 1e-6
+    pilot: Count = 20_000
+    chunk: Count = 4_096
+    seed: int = 0
+    refit_share: Annotated[float, Field(ge=0)] = 0.2
+
+
+class ClusterConfig(Section):
+    """Parameters of the clusters.
+
+    Attributes
+    ----------
+    k : int
+        Number of clusters.
+    components : int
+        Leading components of the embedding that are used.
+    pilot, restarts : int
+        Rows of the pilot, and k-means++ restarts on it.
+    rounds : int
+        Mini-batch passes over all chunks between the pilot and the two Lloyd passes.
+    chunk : int
+        Rows that are processed at once.
+    seed : int
+        Seed of all drawing.
+    refit_share : float
+        The model is fitted again when more than this share of the rows it would be fitted on is new.
+    """
+
+    k: Annotated[int, Field(ge=2)] = 8
+    components: Count = 35
+    pilot: Count = 20_000
+    restarts: Count = 10
+    rounds: Annotated[int, Field(ge=0)] = 2
+    chunk: Count = 4_096
+    seed: int = 0
+    refit_share: Annotated[float, Field(ge=0)] = 0.2
+
+
+class ReportConfig(Section):
+    """Parameters of the report.
+
+    Attributes
+    ----------
+    fields : int
+        Segmented images that are shown with outlines.
+    cells_per_cluster : int
+        Cells that are shown of every cluster.
+    """
+
+    fields: Count = 8
+    cells_per_cluster: Count = 24
+
+
+class ComputeConfig(Section):
+    """Where and how wide the work runs. Nothing here may change a result.
+
+    Attributes
+    ----------
+    scheduler : str
+        `local` (processes on this machine), `sync` (in this process), or a Dask scheduler's address.
+    workers : int
+        Processes of a local cluster.
+    threads : int
+        Threads that the numerical libraries of every worker use. One number for every backend.
+    batch_megapixels : float
+        Size of a batch, in reference megapixels.
+    window : int
+        Batches in flight for every worker.
+    retries : int
+        How often a task whose worker died is tried again.
+    """
+
+    scheduler: Annotated[str, Field(pattern=r"^(local|sync|(tcp|tls|ws|wss)://.+)$")] = "local"
+    workers: Count = 2
+    threads: Count = 1
+    batch_megapixels: Positive = 40.0
+    window: Count = 2
+    retries: Annotated[int, Field(ge=0)] = 2
+
+
+class Config(Section):
+    """The whole configuration.
+
+    Attributes
+    ----------
+    store : Path
+        The store's folder.
+    archives : tuple of ArchiveConfig
+        Archives to read; their names are distinct.
+    """
+
+    store: Path
+    archives: tuple[ArchiveConfig, ...] = ()
+    scan: ScanConfig = ScanConfig()
+    annotate: AnnotateConfig = AnnotateConfig()
+    segment: SegmentConfig = SegmentConfig()
+    cells: CellsConfig = CellsConfig()
+    featurize: FeaturizeConfig = FeaturizeConfig()
+    embed: EmbedConfig = EmbedConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    report: ReportConfig = ReportConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _archive_names_are_distinct(self) -> Self:
+        names = [archive.name for archive in self.archives]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            message = f"archive names are used twice: {', '.join(repeated)}"
+            raise ValueError(message)
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file.
+
+    Relative paths in it are relative to the file's own folder.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file, as `anabatch init` writes it.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigurationError
+        The file is missing, is not TOML, has unknown keys, or has values out of range.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        what = f"there is no configuration file at {path}"
+        raise ConfigurationError(what, "Write one with `anabatch init`.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        what = f"{path} is not valid TOML: {error}"
+        raise ConfigurationError(what) from error
+    return resolve_paths(parse_config(raw, source=str(path)), path.resolve().parent)
+
+
+def parse_config(raw: dict[str, Any], source: str) -> Config:
+    """Check raw values against the configuration's models.
+
+    Parameters
+    ----------
+    raw : dict
+        Values as they stand in TOML.
+    source : str
+        What to call the origin of the values in an error.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigurationError
+        A key is unknown or a value is out of range.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(step) for step in item['loc']) or 'configuration'}: {item['msg']}"
+            for item in error.errors()
+        )
+        what = f"{source}: {problems}"
+        raise ConfigurationError(what, "Correct the values named.") from error
+
+
+def resolve_paths(config: Config, base: Path) -> Config:
+    """Return the configuration with its relative paths made absolute from `base`."""
+    archives = tuple(
+        archive.model_copy(update={"path": (base / archive.path.expanduser()).resolve()})
+        for archive in config.archives
+    )
+    store = (base / config.store.expanduser()).resolve()
+    return config.model_copy(update={"archives": archives, "store": store})

@@ -1,0 +1,159 @@
+"""Pictures as arrays: decoding, identity, and the signal that the stages work on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from anabatch.errors import UnreadableImageError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+"""Pillow's names of the formats that are read."""
+
+# Pillow's 16-bit grey modes; everything else that is used decodes to 8 bits a channel.
+_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B"})
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+
+
+def decode(data: bytes, *, max_pixels: int) -> NDArray[Any]:
+    """Decode the bytes of one image file with Pillow: all channels, no EXIF rotation.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content: JPEG, PNG, TIFF or BMP.
+    max_pixels : int
+        Larger images are refused from their header.
+
+    Returns
+    -------
+    ndarray, shape (H, W) or (H, W, C), uint8 or uint16
+        Bilevel and palette images are expanded; CMYK becomes RGB.
+
+    Raises
+    ------
+    UnreadableImageError
+        The bytes are no image, or a broken one.
+    UnsupportedImageError
+        The image is too large, or has a sample format that no stage can use.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own guard warns from the header; ours below refuses, with the numbers.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _refuse_unusable(image, max_pixels)
+                return _pixels(image)
+    except UnsupportedImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnsupportedImageError(str(error), f"At most {max_pixels} pixels are read.") from error
+    except UnidentifiedImageError as error:
+        what = "not a JPEG, PNG, TIFF or BMP image" if data else "the file is empty"
+        raise UnreadableImageError(what) from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        # Pillow's decoders raise all of these on broken files.
+        what = f"broken image: {error}"
+        raise UnreadableImageError(what) from error
+
+
+def _refuse_unusable(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        what = f"{width} x {height} pixels are more than the limit of {max_pixels}"
+        raise UnsupportedImageError(what, "Raise scan.max_pixels if the image is real.")
+    if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
+        what = f"sample format {image.mode!r} is not supported"
+        raise UnsupportedImageError(what, "Save the image with 8 or 16 bits a sample.")
+    frames = getattr(image, "n_frames", 1)
+    if frames != 1:
+        what = f"the file holds {frames} frames"
+        raise UnsupportedImageError(what, "Save every frame as a file of its own.")
+
+
+def _pixels(image: Image.Image) -> NDArray[Any]:
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return np.asarray(image).astype(np.uint16)
+    expanded = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}.get(image.mode)
+    return np.array(image.convert(expanded) if expanded else image)
+
+
+def image_id(pixels: NDArray[Any]) -> str:
+    """Return the content identity of a picture.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        As :func:`decode` returns it.
+
+    Returns
+    -------
+    str
+        32 hex digits: BLAKE2b-128 over shape, dtype and pixels. The same picture in another file
+        format, or with other metadata, has the same id.
+    """
+    header = f"{pixels.shape}|{pixels.dtype.newbyteorder('<').str}|".encode()
+    little_endian = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    digest = hashlib.blake2b(header, digest_size=16)
+    digest.update(little_endian.data)
+    return digest.hexdigest()
+
+
+def signal(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the channel that carries the fluorescence.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W) or (H, W, C)
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        The green channel of RGB and RGBA, else the first (the only one, or grey beside alpha).
+    """
+    if pixels.ndim == 2:
+        return pixels
+    return np.ascontiguousarray(pixels[..., 1 if pixels.shape[-1] >= 3 else 0])
+
+
+def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
+    """Equalise the contrast locally (CLAHE, OpenCV's).
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), uint8 or uint16
+    clip : float
+        Clip limit, in multiples of the uniform histogram's height.
+    grid : int
+        Tiles along each axis.
+
+    Returns
+    -------
+    ndarray, shape (H, W), the input's dtype
+    """
+    equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(grid, grid))
+    return np.asarray(equalizer.apply(np.ascontiguousarray(image)), dtype=image.dtype)
+
+
+def to_unit(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Return grey levels in [0, 1] by the integer type's range, never by the image's own.
+
+    Parameters
+    ----------
+    image : ndarray of uint8 or uint16
+
+    Returns
+    -------
+    ndarray of float32, the input's shape
+    """
+    return np.asarray(image, dtype=np.float32) / np.float32(np.iinfo(image.dtype).max)

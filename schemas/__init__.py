@@ -1,0 +1,1 @@
+"""Data only: table schemas, label vocabularies, archive layouts."""
