@@ -1,0 +1,128 @@
+"""The schemas of all tables, read from `schemas/tables/`, and the check that a table keeps one."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from anabatch.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TABLES = ("acquisitions", "annotations", "cells", "clusters", "ledger")
+"""All tables. `ledger` is the store's own; the others are its content."""
+
+
+@cache
+def _columns(name: str) -> tuple[dict[str, Any], ...]:
+    resource = files("anabatch.schemas") / "tables" / f"{name}.json"
+    try:
+        document = json.loads(resource.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        what = f"there is no table {name!r}"
+        raise SchemaError(what, f"The tables are {', '.join(TABLES)}.") from error
+    return tuple(document["columns"])
+
+
+@cache
+def table_schema(name: str, *, derived: bool = True) -> pa.Schema:
+    """Return the Arrow schema of a table.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TABLES`.
+    derived : bool
+        With the columns that are joined when the table is read; without them it is the schema
+        of the stored parts.
+
+    Returns
+    -------
+    pyarrow.Schema
+
+    Raises
+    ------
+    SchemaError
+        There is no such table.
+    """
+    return pa.schema(
+        pa.field(column["name"], pa.type_for_alias(column["type"]), column["nullable"])
+        for column in _columns(name)
+        if derived or not column.get("derived", False)
+    )
+
+
+def to_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Make the stored form of a table from rows of Python values, and check it.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TABLES`.
+    rows : iterable of mapping
+        Column name to value, without the derived columns.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    SchemaError
+        A column is missing or too many, or a value does not fit its type.
+    """
+    schema = table_schema(name, derived=False)
+    rows = list(rows)
+    expected = set(schema.names)
+    for row in rows:
+        if row.keys() != expected:
+            odd = sorted(expected ^ row.keys())
+            what = f"a row of {name} lacks or has too many of the columns {', '.join(odd)}"
+            raise SchemaError(what)
+    try:
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        what = f"a value does not fit the schema of {name}: {error}"
+        raise SchemaError(what) from error
+    return validate(name, table)
+
+
+def validate(name: str, table: pa.Table, *, derived: bool = False) -> pa.Table:
+    """Check a table against its schema and return it.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TABLES`.
+    table : pyarrow.Table
+    derived : bool
+        Whether the table should have the derived columns.
+
+    Returns
+    -------
+    pyarrow.Table
+        The table itself.
+
+    Raises
+    ------
+    SchemaError
+        A column's name, order or type differs, or a column that allows none holds nulls.
+    """
+    schema = table_schema(name, derived=derived)
+    if table.schema.names != schema.names:
+        what = f"{name} has the columns {table.schema.names}, not {schema.names}"
+        raise SchemaError(what)
+    for field in schema:
+        column = table.column(field.name)
+        if column.type != field.type:
+            what = f"column {field.name} of {name} is {column.type}, not {field.type}"
+            raise SchemaError(what)
+        if not field.nullable and column.null_count:
+            what = f"column {field.name} of {name} holds {column.null_count} nulls"
+            raise SchemaError(what)
+    return table
