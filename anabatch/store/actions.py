@@ -1,0 +1,82 @@
+"""The action: one stage on one unit, and what came of it. One row of the ledger."""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 (dataclass fields are read at run time)
+import json
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from anabatch.store.keys import canonical_json
+
+OK = "ok"
+NO_CELLS = "no_cells"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One stage on one unit.
+
+    Attributes
+    ----------
+    stage : str
+        The stage's name.
+    unit : str
+        What the stage worked on: an acquisition id, an image id, a cell part's path.
+    key : str
+        Digest of all that determines the result.
+    archive : str
+        Archive of the unit; empty for population models and what hangs on them.
+    date : datetime.date or None
+        Date of the unit.
+    outcome : {'ok', 'no_cells', 'failed'}
+    reason : str or None
+        Why it failed.
+    components : dict
+        What the key is made of, and facts about the result.
+    part : str or None
+        The part that holds the result, relative to the store.
+    first_row, rows : int
+        Where the result stands in the part.
+    part_digest : str or None
+        Digest of the part's files.
+    sequence : int
+        Place of the part in the store's order.
+    run : str
+        The run that did it.
+    """
+
+    stage: str
+    unit: str
+    key: str
+    archive: str = ""
+    date: dt.date | None = None
+    outcome: str = OK
+    reason: str | None = None
+    components: dict[str, Any] = field(default_factory=dict)
+    part: str | None = None
+    first_row: int = 0
+    rows: int = 0
+    part_digest: str | None = None
+    sequence: int = 0
+    run: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Stage and unit: the ledger holds one action for each."""
+        return self.stage, self.unit
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the ledger's row."""
+        row = {item.name: getattr(self, item.name) for item in fields(self)}
+        return row | {"components": canonical_json(self.components)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Action:
+        """Make an action of the ledger's row."""
+        return cls(**(row | {"components": json.loads(row["components"])}))
+
+    def placed(self, *, part: str, digest: str) -> Action:
+        """Return the action with the part that holds its result."""
+        return replace(self, part=part, part_digest=digest)

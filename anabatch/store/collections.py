@@ -1,0 +1,249 @@
+"""What a reader of the store holds: tables and arrays, lazily, at one version of the ledger."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dask
+import dask.array as da
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from anabatch.errors import ConfigurationError, MissingRowsError
+from anabatch.schema import table_schema, validate
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER,
+    FirstAcquisition,
+    LivePart,
+    array_sources,
+    cluster_unit,
+    first_acquisitions,
+    live_parts,
+    read_acquisitions,
+    read_cells,
+    read_live_array,
+    read_live_rows,
+)
+from anabatch.store.parts import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from anabatch.store.state import State
+
+
+class StoreTable:
+    """A table of the store, read piece by piece.
+
+    Parameters
+    ----------
+    name : str
+    loaders : sequence of callable
+        Each returns one piece, in the store's order.
+    """
+
+    def __init__(self, name: str, loaders: list[Callable[[], pa.Table]]) -> None:
+        self.name = name
+        self.schema = table_schema(name)
+        self._loaders = loaders
+
+    def batches(self) -> Iterator[pa.Table]:
+        """Yield the pieces, one part at a time."""
+        for load in self._loaders:
+            yield load()
+
+    def to_arrow(self) -> pa.Table:
+        """Return the whole table in memory."""
+        pieces = list(self.batches())
+        return pa.concat_tables(pieces) if pieces else self.schema.empty_table()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the whole table as a data frame."""
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def to_dask(self) -> Any:
+        """Return a lazy Dask data frame with one partition a part."""
+        import dask.dataframe as dd  # a second of import that most readers never need
+
+        empty = self.schema.empty_table().to_pandas()
+        if not self._loaders:
+            return dd.from_pandas(empty, npartitions=1)
+        pieces = [dask.delayed(_frame)(load) for load in self._loaders]
+        return dd.from_delayed(pieces, meta=empty, verify_meta=False)
+
+    def query(self, where: str | None = None, limit: int | None = None) -> pa.Table:
+        """Return the rows that a condition selects, through DuckDB, one part in memory at a time.
+
+        Parameters
+        ----------
+        where : str, optional
+            A condition in SQL over the table's columns.
+        limit : int, optional
+            At most this many rows.
+
+        Raises
+        ------
+        ConfigurationError
+            The condition is not valid SQL over these columns.
+        """
+        reader = pa.RecordBatchReader.from_batches(
+            self.schema, (batch for piece in self.batches() for batch in piece.to_batches())
+        )
+        with duckdb.connect() as connection:
+            connection.register(self.name, reader)
+            try:
+                relation = connection.table(self.name)
+                relation = relation.filter(where) if where else relation
+                relation = relation.limit(limit) if limit is not None else relation
+                found: pa.Table = relation.to_arrow_table()
+            except duckdb.Error as error:
+                what = f"{where!r} cannot be evaluated over {self.name}: {error}"
+                raise ConfigurationError(what) from error
+        return found.cast(self.schema)
+
+
+def _frame(load: Callable[[], pa.Table]) -> Any:
+    return load().to_pandas()
+
+
+class _Piece:
+    """A picklable loader: a function of the store with its arguments."""
+
+    def __init__(self, function: Callable[..., pa.Table], *arguments: Any) -> None:
+        self._function = function
+        self._arguments = arguments
+
+    def __call__(self) -> pa.Table:
+        return self._function(*self._arguments)
+
+
+class Collections:
+    """Tables and arrays over one state of a store.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder.
+    state : State
+        Which actions are live.
+    """
+
+    def __init__(self, root: Path, state: State) -> None:
+        self.root = root
+        self.state = state
+
+    @cached_property
+    def cell_parts(self) -> list[LivePart]:
+        """The cell parts with their live rows, in the store's order."""
+        return live_parts(self.state, CELLS)
+
+    @cached_property
+    def acquisitions(self) -> pa.Table:
+        """All acquisitions, with their groups."""
+        return read_acquisitions(self.root, self.state)
+
+    @cached_property
+    def _first(self) -> dict[str, FirstAcquisition]:
+        return first_acquisitions(self.acquisitions)
+
+    def table(self, name: str) -> StoreTable:
+        """Return a table.
+
+        Parameters
+        ----------
+        name : {'acquisitions', 'annotations', 'cells', 'clusters'}
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such table.
+        MissingRowsError
+            For `clusters`: some live cells are in no cluster of the current generation yet.
+        """
+        makers: dict[str, Callable[[], list[Callable[[], pa.Table]]]] = {
+            "acquisitions": lambda: [_Piece(_whole, self.acquisitions)],
+            "annotations": self._annotations,
+            "cells": self._cells,
+            "clusters": self._clusters,
+        }
+        if name not in makers:
+            what = f"there is no table {name!r}"
+            raise ConfigurationError(what, f"The tables are {', '.join(makers)}.")
+        return StoreTable(name, makers[name]())
+
+    def array(self, name: str) -> da.Array:
+        """Return a Dask array whose row i belongs to row i of `table("cells")`.
+
+        Parameters
+        ----------
+        name : {'crops', 'masks', 'features', 'embedding'}
+
+        Returns
+        -------
+        dask.array.Array, shape (cells, ...)
+            One chunk a part. Where parts differ in dtype, the wider one.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such array.
+        MissingRowsError
+            Some live cells have no such array yet, or there are no cells.
+        """
+        if name not in ("crops", "masks", "features", "embedding"):
+            what = f"there is no array {name!r}"
+            raise ConfigurationError(what, "The arrays are crops, masks, features, embedding.")
+        parts = self.cell_parts
+        if not parts:
+            what = f"the store has no cells, hence no {name}"
+            raise MissingRowsError(what, "Run `anabatch run`.")
+        sources = array_sources(self.state, parts, name)
+        return da.concatenate(
+            [self._lazy(live, name, source) for live, source in zip(parts, sources, strict=True)]
+        )
+
+    def _lazy(self, live: LivePart, name: str, source: str) -> da.Array:
+        (_, *rest), dtype = Part(self.root, source).array_info(name)
+        (total, *_), _ = Part(self.root, live.path).array_info("crops")
+        read = dask.delayed(read_live_array, pure=True)(self.root, live, name, source, total)
+        return da.from_delayed(read, shape=(live.rows, *rest), dtype=np.dtype(dtype))
+
+    def _annotations(self) -> list[Callable[[], pa.Table]]:
+        parts = live_parts(self.state, ANNOTATE)
+        return [_Piece(_read_stored, self.root, live, "annotations") for live in parts]
+
+    def _cells(self) -> list[Callable[[], pa.Table]]:
+        return [
+            _Piece(read_cells, self.root, live, {i: self._first[i] for i in live.images})
+            for live in self.cell_parts
+        ]
+
+    def _clusters(self) -> list[Callable[[], pa.Table]]:
+        found = [
+            (live, self.state.get(CLUSTER, cluster_unit(live.path))) for live in self.cell_parts
+        ]
+        missing = sum(live.rows for live, action in found if action is None)
+        if missing:
+            what = f"{missing} live cells are in no cluster yet"
+            raise MissingRowsError(what, "Run `anabatch cluster`.")
+        return [
+            _Piece(_read_stored, self.root, LivePart(str(a.part), live.ranges, ()), "clusters")
+            for live, a in found
+            if a
+        ]
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    return table
+
+
+def _read_stored(root: Path, live: LivePart, table: str) -> pa.Table:
+    return validate(table, read_live_rows(root, live, table), derived=True)

@@ -1,0 +1,119 @@
+"""The two file formats of parts: Parquet for rows, Zarr v3 for arrays, both with checksums.
+
+A flipped bit or a missing file is an error on reading, never a wrong number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+from zarr.codecs import ZstdCodec
+
+from anabatch.errors import PartCorruptError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CHUNK_ROWS = 64
+"""Rows of one Zarr chunk of crops, masks, features or embedding."""
+
+SHARD_ROWS = 2_048
+"""Rows of one Zarr shard."""
+
+_ZSTD_LEVEL = 3
+
+
+def write_rows(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet with page checksums."""
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file, verifying page checksums.
+
+    Raises
+    ------
+    PartCorruptError
+        The file is missing or its bytes are not those that were written.
+    """
+    try:
+        return pq.read_table(
+            path, columns=columns, page_checksum_verification=True, partitioning=None
+        )
+    except (OSError, pa.ArrowInvalid) as error:
+        what = f"{path} cannot be read: {error}"
+        raise PartCorruptError(what, "Restore the file, or recompute its part.") from error
+
+
+def write_array(path: Path, array: NDArray[Any], *, chunk: int, shard: int) -> None:
+    """Write an array as Zarr v3: zstd with checksum, chunked and sharded along the first axis.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist.
+    array : ndarray, shape (n, ...)
+    chunk, shard : int
+        Rows of a chunk, and of a shard (a multiple of `chunk`).
+    """
+    rest = array.shape[1:]
+    target = zarr.create_array(
+        store=str(path),
+        shape=array.shape,
+        dtype=array.dtype,
+        chunks=(chunk, *rest),
+        shards=(shard, *rest),
+        compressors=ZstdCodec(level=_ZSTD_LEVEL, checksum=True),
+        zarr_format=3,
+        # A chunk of zeros is written too, so that a missing file is never mistaken for zeros.
+        config={"write_empty_chunks": True},
+    )
+    if array.shape[0]:
+        target[:] = array
+
+
+def read_array(path: Path, start: int, stop: int) -> NDArray[Any]:
+    """Read rows `start` to `stop` (exclusive) of a Zarr array, verifying checksums.
+
+    Returns
+    -------
+    ndarray, shape (stop - start, ...)
+
+    Raises
+    ------
+    PartCorruptError
+        The array is missing, too short, or its bytes are not those that were written.
+    """
+    remedy = "Restore the file, or recompute its part."
+    try:
+        array = zarr.open_array(str(path), mode="r")
+        rows = np.asarray(array[start:stop])
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        what = f"{path} cannot be read: {error}"
+        raise PartCorruptError(what, remedy) from error
+    if rows.shape[0] != stop - start:
+        what = f"{path} has {array.shape[0]} rows, and rows {start} to {stop} were asked for"
+        raise PartCorruptError(what, remedy)
+    return rows
+
+
+def array_info(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and dtype of a Zarr array without reading it.
+
+    Raises
+    ------
+    PartCorruptError
+        There is no such array.
+    """
+    try:
+        array = zarr.open_array(str(path), mode="r")
+    except (OSError, ValueError) as error:
+        what = f"{path} cannot be opened: {error}"
+        raise PartCorruptError(what, "Restore the file, or recompute its part.") from error
+    return tuple(array.shape), np.dtype(array.dtype)

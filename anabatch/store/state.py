@@ -1,0 +1,97 @@
+"""The actions of one ledger version in memory, and the changes that are not committed yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anabatch.store.actions import FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from anabatch.store.actions import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one commit brings: actions to put, actions to take out."""
+
+    put: tuple[Action, ...]
+    delete: tuple[Action, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.delete)
+
+
+class State:
+    """All actions, with those of the running job on top of those of the ledger.
+
+    Parameters
+    ----------
+    actions : iterable of Action
+        The ledger's, in the store's order.
+    """
+
+    def __init__(self, actions: Iterable[Action] = ()) -> None:
+        self._stages: dict[str, dict[str, Action]] = defaultdict(dict)
+        self._put: dict[tuple[str, str], Action] = {}
+        self._deleted: dict[tuple[str, str], Action] = {}
+        self._committed: set[tuple[str, str]] = set()
+        for action in actions:
+            self._stages[action.stage][action.unit] = action
+            self._committed.add(action.identity)
+
+    def get(self, stage: str, unit: str) -> Action | None:
+        """Return the action of a stage on a unit, or None."""
+        return self._stages[stage].get(unit)
+
+    def stage(self, stage: str) -> list[Action]:
+        """Return a stage's actions in the store's order."""
+        found = self._stages[stage].values()
+        return sorted(found, key=lambda action: (action.sequence, action.first_row, action.unit))
+
+    def actions(self) -> list[Action]:
+        """Return all actions, by stage and unit."""
+        found = [action for stage in self._stages.values() for action in stage.values()]
+        return sorted(found, key=lambda action: action.identity)
+
+    def next_sequence(self) -> int:
+        """Return the first sequence number that no part has yet."""
+        return 1 + max((action.sequence for action in self.actions()), default=0)
+
+    def failures(self) -> list[Action]:
+        """Return all actions in quarantine, by stage and unit."""
+        return [action for action in self.actions() if action.outcome == FAILED]
+
+    def put(self, actions: Iterable[Action]) -> None:
+        """Add or replace actions."""
+        for action in actions:
+            self._stages[action.stage][action.unit] = action
+            self._put[action.identity] = action
+            self._deleted.pop(action.identity, None)
+
+    def delete(self, actions: Iterable[Action]) -> None:
+        """Take actions out."""
+        for action in actions:
+            self._stages[action.stage].pop(action.unit, None)
+            self._put.pop(action.identity, None)
+            if action.identity in self._committed:
+                self._deleted[action.identity] = action
+
+    def pending(self, select: Callable[[Action], bool] = lambda _: True) -> Changes:
+        """Return the uncommitted changes whose action is selected."""
+        return Changes(
+            tuple(action for action in self._put.values() if select(action)),
+            tuple(action for action in self._deleted.values() if select(action)),
+        )
+
+    def settle(self, changes: Changes) -> None:
+        """Note that changes were committed."""
+        for action in changes.put:
+            self._put.pop(action.identity, None)
+            self._committed.add(action.identity)
+        for action in changes.delete:
+            self._deleted.pop(action.identity, None)
+            self._committed.discard(action.identity)
