@@ -10,6 +10,7 @@ Every one is an :class:`AnabatchError` and, where a caller would catch a builtin
     │   ├── UnreadableImageError (OSError)       cannot be opened, truncated, not an image
     │   ├── UnsupportedImageError (ValueError)   decodes, but to something that no stage can use
     │   └── ExportError (ValueError)             a laboratory export that cannot be understood
+    ├── PopulationError (ValueError)             rows that no population model can be fitted on
     ├── SchemaError (ValueError)                 a table does not have the columns that it promises
     ├── StoreError
     │   ├── StoreNotFoundError (FileNotFoundError)
@@ -81,6 +82,10 @@ class UnsupportedImageError(InputError, ValueError):
 
 class ExportError(InputError, ValueError):
     """An export of the laboratory information system cannot be understood."""
+
+
+class PopulationError(AnabatchError, ValueError):
+    """A population model (embedding, clusters) cannot be fitted on, or applied to, these rows."""
 
 
 class SchemaError(AnabatchError, ValueError):

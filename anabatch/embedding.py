@@ -1,0 +1,425 @@
+"""Nyström kernel PCA in one pass over chunks.
+
+The kernel is expanded around the mean of the landmarks. At small gamma an RBF kernel is one less a
+little, and the one would drown the rest: a cut-off on the plain landmark kernel then deletes components
+of the data. Everything here therefore works with `exp(...) - 1` and with differences from the
+landmarks' mean in feature space, where nothing cancels.
+
+Fitting has three steps, so that somebody else may spread the middle one over many machines:
+:meth:`~NystroemKernelPCA.fit_landmarks` on a pilot, :meth:`~NystroemKernelPCA.partial_statistics` of
+every chunk, merged in a fixed tree, and :meth:`~NystroemKernelPCA.finish`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.estimators import ArraysMixin, check_integers
+from anabatch.kernels import expm1_kernel, widen, working_type
+from anabatch.landmarks import LandmarkMethod, choose_landmarks, pair_distances
+from anabatch.reduction import reduce_tree
+from anabatch.sampling import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["KernelStatistics", "NystroemKernelPCA", "merge", "reduce_tree"]
+
+# A pilot of this many rows, and of 30 for each landmark, places landmarks as well as all rows do.
+_PILOT_ROWS = 20_000
+_PILOT_ROWS_PER_LANDMARK = 30
+# Random pairs that give the median distance, and those that give the trace to about 0.6 %.
+_MEDIAN_PAIRS = 2_000
+_TRACE_PAIRS = 5_000
+# Outside of these, gamma times the median squared distance makes kernel PCA linear PCA, or all rows
+# equally far from each other.
+_GAMMA_MEDIAN_RANGE = (0.02, 3.0)
+_FLOATS = (np.float64, np.float32, np.float16)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelStatistics:
+    """Sums over the rows of one chunk, or of many, in the landmarks' coordinates.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    total : ndarray of float64, shape (r,)
+        Sum of the rows' coordinates.
+    gram : ndarray of float64, shape (r, r)
+        Sum of the outer products of the rows' coordinates.
+    """
+
+    n: int
+    total: NDArray[np.float64]
+    gram: NDArray[np.float64]
+
+
+def merge(left: KernelStatistics, right: KernelStatistics) -> KernelStatistics:
+    """Add the statistics of two disjoint sets of rows, made with the same landmarks."""
+    return KernelStatistics(left.n + right.n, left.total + right.total, left.gram + right.gram)
+
+
+class NystroemKernelPCA(
+    ArraysMixin,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]  # scikit-learn publishes no types
+    TransformerMixin,  # type: ignore[misc]  # scikit-learn publishes no types
+    BaseEstimator,  # type: ignore[misc]  # scikit-learn publishes no types
+):
+    """Kernel PCA with an RBF kernel, in the span of a few landmarks.
+
+    Chunks are computed in float32, or in float64 if they are float64; sums and matrices of the
+    landmarks' size always in float64. Memory does not grow with the number of rows.
+
+    Parameters
+    ----------
+    n_components : int
+        Components to keep; fewer if the landmarks have a smaller rank.
+    n_landmarks : int
+        Landmarks m; never more than the pilot has rows.
+    gamma : float or 'auto'
+        The kernel is `exp(-gamma |x - y|^2)`. `auto` is one over the median squared distance of pairs
+        of the pilot.
+    landmark_method : {'kmeans', 'uniform'}
+        See :func:`anabatch.landmarks.choose_landmarks`.
+    cutoff : float
+        Directions of the landmark kernel below this share of the first are dropped.
+    chunk_size : int
+        Rows that are computed at once.
+    random_state : int
+        Seed of all drawing.
+
+    Attributes
+    ----------
+    gamma_ : float
+    gamma_median_ : float
+        gamma times the median squared distance of pairs of the pilot.
+    trace_ : float
+        1 less the mean kernel of random pairs of different rows: the data's whole variance in feature
+        space, free of the landmarks.
+    center_ : ndarray of float64, shape (d,)
+        Mean of the landmarks (rounded to float32).
+    landmarks_ : ndarray of float32, shape (m, d)
+        Landmarks less `center_`.
+    W_ : ndarray of float64, shape (m, r)
+        Maps kernel values to coordinates in an orthonormal basis of the span of the landmarks.
+    z0_ : ndarray of float64, shape (r,)
+        Coordinates of the landmarks' mean.
+    eigenvalues_ : ndarray of float64, shape (c,), c = min(n_components, r)
+        Variances of the components, largest first. scikit-learn's KernelPCA shows n times these.
+    explained_variance_ratio_ : ndarray of float64, shape (c,)
+        `eigenvalues_` over the whole variance, also that which no component shows.
+    projection_ : ndarray of float64, shape (m, c)
+    offset_ : ndarray of float64, shape (c,)
+    n_samples_seen_ : int
+    n_features_in_ : int
+
+    References
+    ----------
+    Schölkopf, B., Smola, A. and Müller, K.-R. (1998). Nonlinear component analysis as a kernel
+    eigenvalue problem. Neural Computation 10, 1299-1319.
+    Williams, C. and Seeger, M. (2001). Using the Nyström method to speed up kernel machines. NIPS 13.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(500, 8))
+    >>> model = NystroemKernelPCA(n_components=3, n_landmarks=50).fit(X)
+    >>> model.transform(X[:2]).shape
+    (2, 3)
+    """
+
+    _state_stages = (
+        (
+            "gamma_",
+            "gamma_median_",
+            "trace_",
+            "center_",
+            "landmarks_",
+            "W_",
+            "z0_",
+            "n_features_in_",
+        ),
+        ("projection_", "offset_", "eigenvalues_", "explained_variance_ratio_", "n_samples_seen_"),
+    )
+
+    def __init__(
+        self,
+        n_components: int = 150,
+        *,
+        n_landmarks: int = 512,
+        gamma: float | Literal["auto"] = "auto",
+        landmark_method: LandmarkMethod = "kmeans",
+        cutoff: float = 1e-6,
+        chunk_size: int = 4096,
+        random_state: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.n_landmarks = n_landmarks
+        self.gamma = gamma
+        self.landmark_method = landmark_method
+        self.cutoff = cutoff
+        self.chunk_size = chunk_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Fit on rows that lie in memory, or in a memory map.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        NystroemKernelPCA
+            Itself.
+
+        Raises
+        ------
+        ConfigurationError
+            A parameter is out of range.
+        PopulationError
+            There are fewer than two rows, or most of them are equal.
+        """
+        rows = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=1)
+        size = max(_PILOT_ROWS, _PILOT_ROWS_PER_LANDMARK * self.n_landmarks)
+        # rows in memory have no ids: their positions are drawn instead
+        pilot = rows[draw(np.arange(len(rows)), size, self.random_state)]
+        self._fit_landmarks(pilot, _TRACE_PAIRS)
+        return self.finish(self.partial_statistics(rows))
+
+    def fit_landmarks(self, pilot: Any, trace_pairs: int | None = None) -> Self:
+        """Choose the landmarks and gamma, and estimate the whole variance.
+
+        Parameters
+        ----------
+        pilot : array-like of float, shape (p, d)
+            Rows drawn by :func:`anabatch.sampling.draw`, in its order: the result depends on it. At
+            least `max(20000, 30 * n_landmarks)` rows, if there are as many.
+        trace_pairs : int, optional
+            Random pairs of the pilot for the whole variance; 5,000 by default.
+
+        Returns
+        -------
+        NystroemKernelPCA
+            Itself.
+
+        Raises
+        ------
+        ConfigurationError, PopulationError
+            As for :meth:`fit`.
+
+        Warns
+        -----
+        UserWarning
+            gamma times the median squared distance is below 0.02, or above 3.
+        """
+        rows = validate_data(self, pilot, dtype=_FLOATS, ensure_min_samples=1)
+        return self._fit_landmarks(rows, _TRACE_PAIRS if trace_pairs is None else trace_pairs)
+
+    def _fit_landmarks(self, pilot: NDArray[Any], trace_pairs: int) -> Self:
+        self._check_parameters()
+        if len(pilot) < 2:
+            what = f"kernel PCA needs two rows, and got n_samples={len(pilot)}"
+            raise PopulationError(what)
+        squared = pair_distances(pilot, max(trace_pairs, 1), self.random_state)
+        self._set_gamma(float(np.median(squared[:_MEDIAN_PAIRS])))
+        self.trace_ = float(-np.expm1(-self.gamma_ * squared).mean())
+        # one thread: this is small, and must not depend on the machine that does it
+        with threadpool_limits(limits=1):
+            chosen = choose_landmarks(
+                pilot, self.n_landmarks, self.landmark_method, self.random_state
+            )
+            self.center_ = chosen.mean(axis=0).astype(np.float32).astype(np.float64)
+            self.landmarks_ = (chosen - self.center_).astype(np.float32)
+            self._set_basis()
+        return self
+
+    def _check_parameters(self) -> None:
+        sizes = {"n_components": self.n_components, "chunk_size": self.chunk_size}
+        check_integers({"n_landmarks": self.n_landmarks}, least=2)
+        check_integers(sizes, least=1)
+        check_integers({"random_state": self.random_state}, least=0)
+        if self.gamma != "auto" and not 0 < self.gamma < np.inf:
+            what = f"gamma is {self.gamma!r}, and must be 'auto' or a positive number"
+            raise ConfigurationError(what)
+        if self.landmark_method not in ("kmeans", "uniform"):
+            what = f"landmark_method is {self.landmark_method!r}"
+            raise ConfigurationError(what, "Use 'kmeans' or 'uniform'.")
+        if not 0 < self.cutoff < 1:
+            what = f"cutoff is {self.cutoff!r}, and must lie between 0 and 1"
+            raise ConfigurationError(what)
+
+    def _set_gamma(self, median: float) -> None:
+        if median <= 0:
+            what = "most pairs of rows are equal, so that no distance can set gamma"
+            raise PopulationError(what, "Remove duplicates.")
+        self.gamma_ = 1 / median if self.gamma == "auto" else float(self.gamma)
+        self.gamma_median_ = self.gamma_ * median
+        low, high = _GAMMA_MEDIAN_RANGE
+        if not low <= self.gamma_median_ <= high:
+            consequence = "linear PCA" if self.gamma_median_ < low else "rows all equally far apart"
+            message = (
+                f"gamma times the median squared distance is {self.gamma_median_:.3g}, outside of "
+                f"{low} to {high}: this gives {consequence}. 'auto' would be {1 / median:.3g}."
+            )
+            warnings.warn(message, UserWarning, stacklevel=4)
+
+    def _set_basis(self) -> None:
+        landmarks = self.landmarks_.astype(np.float64)
+        kernel = expm1_kernel(landmarks, landmarks, self.gamma_)
+        np.fill_diagonal(kernel, 0)
+        centered = kernel - kernel.mean(axis=0)
+        centered -= centered.mean(axis=1)[:, None]
+        values, vectors = np.linalg.eigh((centered + centered.T) / 2)
+        # The landmarks' mean is the origin, so that m of them span m - 1 directions.
+        keep = np.flatnonzero(values[1:] > self.cutoff * values[-1])[::-1] + 1
+        if not len(keep):
+            what = "the landmarks are all equal"
+            raise PopulationError(what)
+        vectors = _fix_signs(vectors[:, keep])
+        self.W_ = (vectors - vectors.mean(axis=0)) / np.sqrt(values[keep])
+        self.z0_ = (kernel @ self.W_).mean(axis=0)
+
+    def partial_statistics(self, X: Any) -> KernelStatistics:
+        """Sum up a chunk. Nothing of the model changes, so that threads may share it.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+            n may be 0. More than `chunk_size` rows are computed in pieces.
+
+        Returns
+        -------
+        KernelStatistics
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            There are no landmarks yet.
+        ValueError
+            X has another number of columns than the pilot, or is not finite.
+        """
+        rows = self._validate(X, "W_")
+        weights = self.W_.astype(working_type(rows))
+        parts = [self._sum(kernel @ weights) for kernel in self._kernels(rows)]
+        return reduce_tree(parts, merge) if parts else self._sum(np.zeros((0, len(self.z0_))))
+
+    def _sum(self, coordinates: NDArray[Any]) -> KernelStatistics:
+        centered = np.subtract(coordinates, self.z0_, dtype=np.float64)
+        return KernelStatistics(len(centered), centered.sum(axis=0), centered.T @ centered)
+
+    def finish(self, statistics: KernelStatistics) -> Self:
+        """Diagonalise the covariance.
+
+        May be called again, with more rows, while the landmarks stand.
+
+        Parameters
+        ----------
+        statistics : KernelStatistics
+            Of all rows.
+
+        Returns
+        -------
+        NystroemKernelPCA
+            Itself.
+
+        Raises
+        ------
+        PopulationError
+            The statistics hold fewer than two rows.
+        """
+        check_is_fitted(self, "W_")
+        n = statistics.n
+        if n < 2:
+            what = f"kernel PCA needs two rows, and got n_samples={n}"
+            raise PopulationError(what)
+        mean = statistics.total / n
+        with threadpool_limits(limits=1):
+            values, vectors = np.linalg.eigh(statistics.gram / n - np.outer(mean, mean))
+            vectors = _fix_signs(vectors[:, ::-1][:, : self.n_components])
+            self.projection_ = self.W_ @ vectors
+            self.offset_ = vectors.T @ (self.z0_ + mean)
+        self.n_samples_seen_ = n
+        self.eigenvalues_ = np.maximum(values[::-1][: self.n_components], 0)
+        # a pair of a row with itself has the kernel 1: n of the n^2 pairs add nothing
+        self.explained_variance_ratio_ = self.eigenvalues_ / (self.trace_ * (1 - 1 / n))
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Project rows on the components.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+            n may be 0.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, c)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            The model is not finished.
+        ValueError
+            X has another number of columns than the pilot, or is not finite.
+        """
+        rows = self._validate(X, "projection_")
+        projection = self.projection_.astype(working_type(rows))
+        embedded = np.empty((len(rows), projection.shape[1]), dtype=np.float32)
+        start = 0
+        for kernel in self._kernels(rows):
+            stop = start + len(kernel)
+            embedded[start:stop] = np.subtract(kernel @ projection, self.offset_, dtype=np.float64)
+            start = stop
+        return embedded
+
+    def _validate(self, X: Any, attribute: str) -> NDArray[Any]:
+        check_is_fitted(self, attribute)
+        rows: NDArray[Any] = validate_data(
+            self,
+            X,
+            reset=False,
+            dtype=_FLOATS,
+            ensure_min_samples=0,
+            ensure_all_finite=False,  # the rows' norms tell, at no cost
+        )
+        return rows
+
+    def _kernels(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        dtype = working_type(rows)
+        landmarks = self.landmarks_.astype(dtype)
+        center = self.center_.astype(dtype)
+        for start in range(0, len(rows), self.chunk_size):
+            piece = widen(rows[start : start + self.chunk_size]) - center
+            yield expm1_kernel(piece, landmarks, self.gamma_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes in
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.projection_.shape[1])
+
+
+def _fix_signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make the largest entry of each column positive: an eigenvector's sign is anybody's choice."""
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    signed: NDArray[np.float64] = vectors * signs
+    return signed
