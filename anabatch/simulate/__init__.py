@@ -1,0 +1,1 @@
+"""Draws HEp-2 archives whose truth is known."""
