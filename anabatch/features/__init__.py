@@ -1,0 +1,1 @@
+"""From cell crops to feature vectors."""
