@@ -1,0 +1,488 @@
+"""k-means over chunks, and the identity of clusters from one fit to the next.
+
+Restarts decide the quality, so they happen where they are cheap: on a pilot. All rows then only move
+the centres. A fit is :meth:`~BatchKMeans.fit_pilot`; a few rounds, each of which reduces the sums of a
+sample of every chunk and ends with :meth:`~BatchKMeans.minibatch_update`; two passes over all rows,
+each of which ends with :meth:`~BatchKMeans.lloyd_update`; and :meth:`~BatchKMeans.number_by_size`.
+Sums are reduced in a fixed tree (:func:`anabatch.reduction.reduce_tree`, :func:`merge`), so that the
+centres are the same to the last bit for any number of workers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from anabatch.errors import PopulationError
+from anabatch.estimators import ArraysMixin, check_integers
+from anabatch.reduction import reduce_tree
+from anabatch.sampling import draw
+from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "BatchKMeans",
+    "ClusterSums",
+    "match_clusters",
+    "merge",
+    "reduce_tree",
+    "sampled_silhouette",
+    "simplified_silhouette",
+]
+
+_FLOATS = (np.float64, np.float32, np.float16)
+_LLOYD_PASSES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterSums:
+    """Sums of the rows that are nearest to each centre, over one chunk or many.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (k,)
+        Rows.
+    sums : ndarray of float64, shape (k, d)
+        Sum of the rows.
+    inertia : float
+        Sum of the squared distances from the rows to their centres.
+    """
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    inertia: float
+
+
+def merge(left: ClusterSums, right: ClusterSums) -> ClusterSums:
+    """Add the sums of two disjoint sets of rows, made with the same centres."""
+    return ClusterSums(
+        left.counts + right.counts, left.sums + right.sums, left.inertia + right.inertia
+    )
+
+
+class BatchKMeans(
+    ArraysMixin,
+    ClusterMixin,  # type: ignore[misc]  # scikit-learn publishes no types
+    BaseEstimator,  # type: ignore[misc]  # scikit-learn publishes no types
+):
+    """k-means with restarts on a pilot, mini-batch rounds, and two passes over all rows.
+
+    Parameters
+    ----------
+    n_clusters : int
+    restarts : int
+        k-means++ restarts on the pilot; the one with the smallest inertia is kept.
+    rounds : int
+        Mini-batch rounds in :meth:`fit`.
+    pilot_rows : int
+        Rows of the pilot in :meth:`fit`.
+    minibatch_rows : int
+        Rows of each chunk that a mini-batch round uses.
+    chunk_size : int
+        Rows that are computed at once.
+    random_state : int
+        Seed of all drawing.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of float64, shape (k, d)
+    cluster_numbers_ : ndarray of int32, shape (k,)
+        The label that stands for each centre: 0 to k - 1 after a fit, where 0 is the largest cluster;
+        others once the clusters have been matched to those of an older fit.
+    counts_ : ndarray of int64, shape (k,)
+        Rows that have gone into each centre: of the pilot and the rounds, or of the last full pass.
+    inertia_ : float
+        Of the rows of the last update, to the centres before it. After :meth:`fit`, of all rows to
+        the final centres.
+    empty_clusters_ : ndarray of int32
+        Labels of the clusters that had no rows in the last full pass, and so kept their centres.
+    labels_ : ndarray of int32, shape (n,)
+        Only after :meth:`fit`.
+    n_features_in_ : int
+
+    References
+    ----------
+    Arthur, D. and Vassilvitskii, S. (2007). k-means++: the advantages of careful seeding. SODA '07.
+    Sculley, D. (2010). Web-scale k-means clustering. WWW '10, 1177-1178.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [0.1], [0.2], [9.0], [9.1]])
+    >>> BatchKMeans(n_clusters=2).fit(X).labels_
+    array([0, 0, 0, 1, 1], dtype=int32)
+    """
+
+    _state_stages = (
+        (
+            "cluster_centers_",
+            "cluster_numbers_",
+            "counts_",
+            "inertia_",
+            "empty_clusters_",
+            "n_features_in_",
+        ),
+    )
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        restarts: int = 10,
+        rounds: int = 2,
+        pilot_rows: int = 20_000,
+        minibatch_rows: int = 1024,
+        chunk_size: int = 4096,
+        random_state: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.restarts = restarts
+        self.rounds = rounds
+        self.pilot_rows = pilot_rows
+        self.minibatch_rows = minibatch_rows
+        self.chunk_size = chunk_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Fit on rows that lie in memory.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself.
+
+        Raises
+        ------
+        ConfigurationError
+            A parameter is out of range.
+        PopulationError
+            There are fewer distinct rows than clusters.
+        """
+        rows = validate_data(self, X, dtype=_FLOATS)
+        # rows in memory have no ids: their positions are drawn instead
+        pilot = rows[draw(np.arange(len(rows)), self.pilot_rows, self.random_state)]
+        self._fit_pilot(pilot)
+        for number in range(self.rounds):
+            samples = (
+                self.minibatch_sample(chunk, number, position)
+                for position, chunk in enumerate(self._chunks(rows))
+            )
+            self.minibatch_update(reduce_tree([self._sums(one) for one in samples], merge))
+        for _ in range(_LLOYD_PASSES):
+            self.lloyd_update(self.partial_sums(rows))
+        self.number_by_size()
+        self.labels_, distance = self.distances(rows)
+        self.inertia_ = float(np.square(distance, dtype=np.float64).sum())
+        return self
+
+    def fit_pilot(self, pilot: Any) -> Self:
+        """Find first centres by full k-means on a pilot, with restarts.
+
+        Parameters
+        ----------
+        pilot : array-like of float, shape (p, d)
+            Rows drawn by :func:`anabatch.sampling.draw`, in its order: the result depends on it.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself. Clusters are numbered by decreasing size, and in case of a tie by the first
+            coordinates of their centres.
+
+        Raises
+        ------
+        ConfigurationError, PopulationError
+            As for :meth:`fit`.
+        """
+        return self._fit_pilot(validate_data(self, pilot, dtype=_FLOATS))
+
+    def _fit_pilot(self, pilot: NDArray[Any]) -> Self:
+        self._check_parameters()
+        if len(pilot) < self.n_clusters:
+            what = f"{self.n_clusters} clusters of n_samples={len(pilot)} cannot be found"
+            raise PopulationError(what, "Ask for fewer clusters.")
+        kmeans = KMeans(self.n_clusters, n_init=self.restarts, random_state=self.random_state)
+        # one thread: scikit-learn adds up the threads' centres in the order in which they finish
+        with threadpool_limits(limits=1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # empty clusters are refused below
+            kmeans.fit(np.asarray(pilot, dtype=np.float64))
+        self.counts_ = np.bincount(kmeans.labels_, minlength=self.n_clusters)
+        if not self.counts_.all():
+            what = f"the pilot has fewer than {self.n_clusters} distinct rows"
+            raise PopulationError(what, "Ask for fewer clusters.")
+        self.cluster_centers_ = np.asarray(kmeans.cluster_centers_, dtype=np.float64)
+        self.inertia_ = float(kmeans.inertia_)
+        self.empty_clusters_ = np.empty(0, dtype=np.int32)
+        return self.number_by_size()
+
+    def _check_parameters(self) -> None:
+        names = ("n_clusters", "restarts", "pilot_rows", "minibatch_rows", "chunk_size")
+        check_integers({name: getattr(self, name) for name in names}, least=1)
+        check_integers({"rounds": self.rounds, "random_state": self.random_state}, least=0)
+
+    def partial_sums(self, X: Any, *, centers: NDArray[np.float64] | None = None) -> ClusterSums:
+        """Assign the rows of a chunk to their nearest centres and sum them up.
+
+        Nothing of the model changes, so that threads may share it.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+            n may be 0.
+        centers : ndarray of float64, shape (k, d), optional
+            In place of the model's own.
+
+        Returns
+        -------
+        ClusterSums
+        """
+        return self._sums(self._validate(X), centers)
+
+    def _sums(self, rows: NDArray[Any], centers: NDArray[np.float64] | None = None) -> ClusterSums:
+        if centers is None:
+            centers = self.cluster_centers_
+        parts = [_sum_chunk(chunk, centers) for chunk in self._chunks(rows)]
+        return reduce_tree(parts, merge) if parts else _sum_chunk(rows, centers)
+
+    def minibatch_sample(self, X: NDArray[Any], round: int, chunk_number: int) -> NDArray[Any]:
+        """Draw the rows of a chunk that one mini-batch round uses.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, d)
+        round, chunk_number : int
+            They and `random_state` seed the draw.
+
+        Returns
+        -------
+        ndarray, shape (min(n, minibatch_rows), d)
+            In the order of the chunk.
+        """
+        if len(X) <= self.minibatch_rows:
+            return X
+        rng = np.random.default_rng([self.random_state, round, chunk_number])
+        return X[np.sort(rng.choice(len(X), size=self.minibatch_rows, replace=False))]
+
+    def minibatch_update(self, sums: ClusterSums) -> Self:
+        """Move each centre towards the rows nearest to it, by their share of all rows it has seen.
+
+        Parameters
+        ----------
+        sums : ClusterSums
+            Of one round, to the current centres.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself.
+        """
+        check_is_fitted(self, "cluster_centers_")
+        counts = self.counts_ + sums.counts
+        # a cluster that has never had a row stays where it is
+        seen = np.maximum(counts, 1)[:, None]
+        step = (sums.sums - sums.counts[:, None] * self.cluster_centers_) / seen
+        self.cluster_centers_ = self.cluster_centers_ + step
+        self.counts_ = counts
+        self.inertia_ = sums.inertia
+        return self
+
+    def lloyd_update(self, sums: ClusterSums) -> Self:
+        """Move each centre to the mean of the rows nearest to it. Numbers stay.
+
+        Parameters
+        ----------
+        sums : ClusterSums
+            Of all rows, to the current centres. A centre without rows stays where it is, and is named
+            in `empty_clusters_`.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself.
+        """
+        check_is_fitted(self, "cluster_centers_")
+        filled = sums.counts > 0
+        centers = self.cluster_centers_.copy()
+        centers[filled] = sums.sums[filled] / sums.counts[filled, None]
+        self.cluster_centers_ = centers
+        self.counts_ = sums.counts
+        self.empty_clusters_ = self.cluster_numbers_[~filled]
+        self.inertia_ = sums.inertia
+        return self
+
+    def number_by_size(self) -> Self:
+        """Renumber the clusters from 0 by decreasing size, and ties by the centres' coordinates.
+
+        Only for a new fit: clusters that people already know by their numbers are matched instead.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself.
+        """
+        check_is_fitted(self, "cluster_centers_")
+        order = np.lexsort((*self.cluster_centers_.T[::-1], -self.counts_))
+        known = getattr(self, "cluster_numbers_", np.arange(self.n_clusters, dtype=np.int32))
+        empty = np.isin(known, self.empty_clusters_)[order]
+        self.cluster_centers_ = self.cluster_centers_[order]
+        self.counts_ = self.counts_[order]
+        self.cluster_numbers_ = np.arange(self.n_clusters, dtype=np.int32)
+        self.empty_clusters_ = self.cluster_numbers_[empty]
+        return self
+
+    def renumber(self, numbers: ArrayLike) -> Self:
+        """Give every cluster the number that :func:`match_clusters` found for it.
+
+        Parameters
+        ----------
+        numbers : array-like of int, shape (k,)
+            In the order of `cluster_centers_`, which in a new fit is that of the labels; distinct.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself.
+        """
+        check_is_fitted(self, "cluster_centers_")
+        new = np.asarray(numbers, dtype=np.int32)
+        if new.shape != (self.n_clusters,) or len(np.unique(new)) != self.n_clusters:
+            message = (
+                f"{self.n_clusters} clusters need as many distinct numbers, not {new.tolist()}"
+            )
+            raise ValueError(message)
+        empty = np.isin(self.cluster_numbers_, self.empty_clusters_)
+        self.cluster_numbers_ = new
+        self.empty_clusters_ = new[empty]
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the label of the nearest centre of each row.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+            n may be 0.
+
+        Returns
+        -------
+        ndarray of int32, shape (n,)
+        """
+        return self.distances(X)[0]
+
+    def distances(self, X: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return label and distance of the nearest centre of each row.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, d)
+            n may be 0.
+
+        Returns
+        -------
+        labels : ndarray of int32, shape (n,)
+        distance : ndarray of float32, shape (n,)
+            Euclidean.
+        """
+        rows = self._validate(X)
+        labels = np.empty(len(rows), dtype=np.int32)
+        distance = np.empty(len(rows), dtype=np.float32)
+        start = 0
+        for chunk in self._chunks(rows):
+            stop = start + len(chunk)
+            nearest, squared = _nearest(chunk, self.cluster_centers_)
+            labels[start:stop] = self.cluster_numbers_[nearest]
+            distance[start:stop] = np.sqrt(squared)
+            start = stop
+        return labels, distance
+
+    def _validate(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self, "cluster_centers_")
+        rows: NDArray[Any] = validate_data(
+            self, X, reset=False, dtype=_FLOATS, ensure_min_samples=0
+        )
+        return rows
+
+    def _chunks(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        for start in range(0, len(rows), self.chunk_size):
+            yield rows[start : start + self.chunk_size]
+
+
+def match_clusters(old: ArrayLike, new: ArrayLike, k_old: int, k_new: int) -> NDArray[np.int32]:
+    """Find for every new cluster the old one that it continues, so that cluster 7 stays cluster 7.
+
+    Parameters
+    ----------
+    old : array-like of int, shape (n,)
+        Labels from 0 to `k_old - 1`.
+    new : array-like of int, shape (n,)
+        Labels of the same rows, from 0 to `k_new - 1`.
+    k_old : int
+        One more than the highest number that was ever given: numbers are not used twice.
+    k_new : int
+
+    Returns
+    -------
+    ndarray of int32, shape (k_new,)
+        The number of each new cluster: an old one, by the assignment with the most rows in common,
+        or a fresh one from `k_old` on if no old cluster is left that shares a row with it.
+
+    References
+    ----------
+    Kuhn, H. (1955). The Hungarian method for the assignment problem. Naval Research Logistics
+    Quarterly 2, 83-97.
+
+    Examples
+    --------
+    >>> match_clusters([0, 0, 1, 1, 1], [1, 1, 0, 0, 2], k_old=2, k_new=3)
+    array([1, 0, 2], dtype=int32)
+    """
+    left, right = np.asarray(old, dtype=np.intp), np.asarray(new, dtype=np.intp)
+    if left.shape != right.shape:
+        message = f"old and new labels are not of the same rows: {left.shape} and {right.shape}"
+        raise ValueError(message)
+    common = np.bincount(left * k_new + right, minlength=k_old * k_new).reshape(k_old, k_new)
+    numbers = np.full(k_new, -1, dtype=np.int32)
+    for before, after in zip(*linear_sum_assignment(common, maximize=True), strict=True):
+        if common[before, after]:
+            numbers[after] = before
+    fresh = numbers < 0
+    numbers[fresh] = k_old + np.arange(fresh.sum())
+    return numbers
+
+
+def _nearest(
+    rows: NDArray[Any], centers: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return position and squared distance of the nearest centre of each row."""
+    # by differences, not by a matrix product: nothing cancels, and no number of threads matters
+    squared = cdist(rows, centers, "sqeuclidean")
+    nearest = squared.argmin(axis=1)
+    return nearest, squared[np.arange(len(rows)), nearest]
+
+
+def _sum_chunk(rows: NDArray[Any], centers: NDArray[np.float64]) -> ClusterSums:
+    nearest, squared = _nearest(rows, centers)
+    k, width = centers.shape
+    sums = np.empty((k, width))
+    for column in range(width):  # bincount adds in the order of the rows, on every machine
+        sums[:, column] = np.bincount(nearest, weights=rows[:, column], minlength=k)
+    return ClusterSums(np.bincount(nearest, minlength=k), sums, float(squared.sum()))
