@@ -5,10 +5,11 @@ A flipped bit or a missing file is an error on reading, never a wrong number.
 
 from __future__ import annotations
 
+import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import ZstdCodec
@@ -16,8 +17,10 @@ from zarr.codecs import ZstdCodec
 from anabatch.errors import PartCorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 CHUNK_ROWS = 64
@@ -27,6 +30,7 @@ SHARD_ROWS = 2_048
 """Rows of one Zarr shard."""
 
 _ZSTD_LEVEL = 3
+_REMEDY = "Restore the file, or recompute its part."
 
 
 def write_rows(path: Path, table: pa.Table) -> None:
@@ -42,13 +46,10 @@ def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
     PartCorruptError
         The file is missing or its bytes are not those that were written.
     """
-    try:
+    with _as_corruption(path):
         return pq.read_table(
             path, columns=columns, page_checksum_verification=True, partitioning=None
         )
-    except (OSError, pa.ArrowInvalid) as error:
-        what = f"{path} cannot be read: {error}"
-        raise PartCorruptError(what, "Restore the file, or recompute its part.") from error
 
 
 def write_array(path: Path, array: NDArray[Any], *, chunk: int, shard: int) -> None:
@@ -90,17 +91,55 @@ def read_array(path: Path, start: int, stop: int) -> NDArray[Any]:
     PartCorruptError
         The array is missing, too short, or its bytes are not those that were written.
     """
-    remedy = "Restore the file, or recompute its part."
-    try:
+    with _as_corruption(path):
         array = zarr.open_array(str(path), mode="r")
         rows = np.asarray(array[start:stop])
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        what = f"{path} cannot be read: {error}"
-        raise PartCorruptError(what, remedy) from error
     if rows.shape[0] != stop - start:
         what = f"{path} has {array.shape[0]} rows, and rows {start} to {stop} were asked for"
-        raise PartCorruptError(what, remedy)
+        raise PartCorruptError(what, _REMEDY)
     return rows
+
+
+def take_array(path: Path, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Read chosen rows of a Zarr array, verifying checksums.
+
+    Only the chunks that hold them are read.
+
+    Raises
+    ------
+    PartCorruptError
+        The array is missing, too short, or its bytes are not those that were written.
+    """
+    with _as_corruption(path):
+        return np.asarray(zarr.open_array(str(path), mode="r").oindex[rows])
+
+
+def write_bundle(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a fitted model's arrays as one uncompressed NPZ file, which carries checksums."""
+    # a fixed order, so that equal models are equal files
+    np.savez(path, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+
+
+def read_bundle(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an NPZ file.
+
+    Raises
+    ------
+    PartCorruptError
+        The file is missing or its bytes are not those that were written.
+    """
+    with _as_corruption(path), np.load(path, allow_pickle=False) as bundle:
+        return {name: bundle[name] for name in bundle.files}
+
+
+@contextmanager
+def _as_corruption(path: Path) -> Iterator[None]:
+    """Turn what the libraries raise on damaged files into one error with a remedy."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        what = f"{path} cannot be read: {error}"
+        raise PartCorruptError(what, _REMEDY) from error
 
 
 def array_info(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -111,9 +150,6 @@ def array_info(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     PartCorruptError
         There is no such array.
     """
-    try:
+    with _as_corruption(path):
         array = zarr.open_array(str(path), mode="r")
-    except (OSError, ValueError) as error:
-        what = f"{path} cannot be opened: {error}"
-        raise PartCorruptError(what, "Restore the file, or recompute its part.") from error
     return tuple(array.shape), np.dtype(array.dtype)

@@ -21,17 +21,21 @@ from anabatch.store.formats import (
     SHARD_ROWS,
     array_info,
     read_array,
+    read_bundle,
     read_rows,
+    take_array,
     write_array,
+    write_bundle,
     write_rows,
 )
 from anabatch.store.keys import action_key, batch_name, file_digest
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -116,6 +120,10 @@ class PartWriter:
     ) -> None:
         """Write an array, shape (n, ...), as the Zarr array `<name>`."""
         write_array(self.folder / name, array, chunk=chunk, shard=shard)
+
+    def bundle(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a fitted model's arrays as `<name>.npz`."""
+        write_bundle(self.folder / f"{name}.npz", arrays)
 
     def text(self, name: str, text: str) -> None:
         """Write a text file."""
@@ -216,6 +224,14 @@ class Part:
     def array(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read rows of an array, shape (stop - start, ...)."""
         return read_array(self.folder / name, start, stop)
+
+    def take(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read chosen rows of an array, shape (len(rows), ...)."""
+        return take_array(self.folder / name, rows)
+
+    def bundle(self, name: str) -> dict[str, NDArray[Any]]:
+        """Read the arrays of `<name>.npz`."""
+        return read_bundle(self.folder / f"{name}.npz")
 
     def array_info(self, name: str) -> tuple[tuple[int, ...], Any]:
         """Return shape and dtype of an array."""

@@ -1,0 +1,100 @@
+"""Featurize: crops of a cell part → features, one row for every row of the cell part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anabatch.features.vgg16 import VGG16Features
+from anabatch.store.actions import Action
+from anabatch.store.keys import action_key
+from anabatch.store.live import FEATURIZE
+from anabatch.store.parts import Part, PartWriter, WrittenPart
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from pathlib import Path
+
+    from anabatch.config import FeaturizeConfig
+
+VERSION = 1
+
+# Crops that are in memory at once.
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class FeaturizeBatch:
+    """One cell part to be described.
+
+    Attributes
+    ----------
+    store : Path
+    archive : str
+    date : datetime.date or None
+    config : FeaturizeConfig
+    extractor : str
+        Digest of the extractor's parameters and weights.
+    threads : int
+        Threads of the network.
+    sequence : int
+    run : str
+    """
+
+    store: Path
+    archive: str
+    date: dt.date | None
+    config: FeaturizeConfig
+    extractor: str
+    threads: int
+    sequence: int
+    run: str
+
+
+def featurize_key(cells: str, extractor: str) -> str:
+    """Return the key of describing a cell part by an extractor, both given by their digests."""
+    return action_key(stage=FEATURIZE, version=VERSION, cells=cells, extractor=extractor)
+
+
+@lru_cache(maxsize=1)
+def _extractor(config: FeaturizeConfig, threads: int) -> VGG16Features:
+    """Load the network once a process."""
+    return VGG16Features(config, threads=threads)
+
+
+def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
+    """Describe every crop of a cell part, live or not, and write the features as float16.
+
+    Parameters
+    ----------
+    batch : FeaturizeBatch
+    cells : WrittenPart
+        What the cell stage returned. Without a path there is nothing to do.
+    """
+    if cells.path is None or cells.digest is None:
+        return WrittenPart(None, None, ())
+    source = Part(batch.store, cells.path)
+    (rows, *_), _ = source.array_info("crops")
+    extractor = _extractor(batch.config, batch.threads)
+    features = np.empty((rows, extractor.n_features), np.float16)
+    for start in range(0, rows, _ROWS):
+        stop = min(start + _ROWS, rows)
+        features[start:stop] = extractor.extract(source.array("crops", start, stop))
+    action = Action(
+        stage=FEATURIZE,
+        unit=cells.path,
+        key=featurize_key(cells.digest, batch.extractor),
+        archive=batch.archive,
+        date=batch.date,
+        rows=rows,
+        sequence=batch.sequence,
+        run=batch.run,
+    )
+    with PartWriter(
+        batch.store, "features", archive=batch.archive, date=batch.date, keys=[action.key]
+    ) as part:
+        part.array("features", features)
+        return part.finish([action])

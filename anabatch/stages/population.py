@@ -1,0 +1,180 @@
+"""What the fits over the whole archive share: their rows, their pilots, their model parts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.sampling import draw
+from anabatch.store.actions import Action
+from anabatch.store.keys import action_key
+from anabatch.store.parts import Part, PartWriter, WrittenPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anabatch.store.live import LivePart
+
+MODEL = "model"
+"""The ledger's stage of model generations."""
+
+_BUNDLE = "model"
+_FITTED = "fitted.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An array over a cell part, and which of its rows are live.
+
+    Attributes
+    ----------
+    live : LivePart
+        The cell part.
+    part : str
+        The part that holds the array, row by row as the cell part.
+    array : str
+        The array's name.
+    """
+
+    live: LivePart
+    part: str
+    array: str
+
+    def chunks(self, store: Path, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the live rows, at most `rows` at a time."""
+        indices = self.live.indices()
+        part = Part(store, self.part)
+        for start in range(0, len(indices), rows):
+            chosen = indices[start : start + rows]
+            first, last = int(chosen[0]), int(chosen[-1]) + 1
+            yield part.array(self.array, first, last)[chosen - first]
+
+
+def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> NDArray[np.float32]:
+    """Draw live rows by the digest of (seed, cell id), whatever parts they lie in.
+
+    Parameters
+    ----------
+    store : Path
+    sources : tuple of Source
+    n : int
+        Rows to draw; all, when there are fewer.
+    seed : int
+
+    Returns
+    -------
+    ndarray of float32, shape (min(n, live rows), d)
+        In the order of the digests.
+    """
+    ids: list[str] = []
+    places: list[tuple[int, int]] = []
+    for number, source in enumerate(sources):
+        indices = source.live.indices()
+        column = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
+        found = np.asarray(column.to_pylist(), dtype=object)[indices]
+        ids += list(found)
+        places += [(number, int(index)) for index in indices]
+        if len(ids) > 4 * n:  # the sample of a union lies within the samples of its pieces
+            kept = draw(ids, n, seed)
+            ids, places = [ids[i] for i in kept], [places[i] for i in kept]
+    return _gather(store, sources, [places[i] for i in draw(ids, n, seed)])
+
+
+def _gather(
+    store: Path, sources: tuple[Source, ...], places: list[tuple[int, int]]
+) -> NDArray[np.float32]:
+    numbers = np.array([number for number, _ in places])
+    rows = np.array([row for _, row in places], dtype=np.int64)
+    gathered: NDArray[np.float32] | None = None
+    for number in np.unique(numbers):
+        source = sources[number]
+        (here,) = np.nonzero(numbers == number)
+        order = np.argsort(rows[here])
+        values = Part(store, source.part).take(source.array, rows[here][order])
+        if gathered is None:
+            gathered = np.empty((len(places), values.shape[1]), np.float32)
+        gathered[here[order]] = values
+    if gathered is None:
+        message = "there are no rows to draw from"
+        raise ValueError(message)
+    return gathered
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A fitted model to be written.
+
+    Attributes
+    ----------
+    store : Path
+    kind : str
+        What was fitted: `kpca` or `kmeans`.
+    name : str
+        The model's name.
+    number : int
+        The generation, from 1.
+    settings : str
+        Digest of parameters, code version and inputs' kind.
+    rows : dict
+        Live rows of every cell part that it was fitted on.
+    sequence : int
+    run : str
+    """
+
+    store: Path
+    kind: str
+    name: str
+    number: int
+    settings: str
+    rows: dict[str, int]
+    sequence: int
+    run: str
+
+    @property
+    def unit(self) -> str:
+        """The unit of the generation's action."""
+        return generation_unit(self.kind, self.name, self.number)
+
+    def write(self, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> WrittenPart:
+        """Write the model's arrays, and what it was fitted on."""
+        components = {
+            "generation": self.number,
+            "settings": self.settings,
+            "rows": sum(self.rows.values()),
+            **facts,
+        }
+        action = Action(
+            stage=MODEL,
+            unit=self.unit,
+            key=action_key(settings=self.settings, rows=self.rows),
+            components=components,
+            rows=1,
+            sequence=self.sequence,
+            run=self.run,
+        )
+        with PartWriter(self.store, "models", archive=self.name, keys=[action.key]) as part:
+            part.bundle(_BUNDLE, arrays)
+            part.text(_FITTED, json.dumps(self.rows, sort_keys=True))
+            return part.finish([action])
+
+
+def generation_unit(kind: str, name: str, number: int) -> str:
+    """Return the unit of a model generation's action."""
+    return f"{kind}/{name}/{number:06d}"
+
+
+def read_model(store: Path, path: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a model generation's part."""
+    return Part(store, path).bundle(_BUNDLE)
+
+
+def fitted_rows(store: Path, path: str) -> dict[str, int]:
+    """Return how many live rows of every cell part a generation was fitted on."""
+    rows: dict[str, int] = json.loads(Part(store, path).text(_FITTED))
+    return rows

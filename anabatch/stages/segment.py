@@ -1,0 +1,107 @@
+"""Segment: nuclei and cells of every image of a batch → label images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.errors import InputError
+from anabatch.segmentation.two_pass import Segmentation, TwoPassSegmenter
+from anabatch.store.actions import FAILED
+from anabatch.store.keys import action_key
+from anabatch.store.live import SEGMENT
+from anabatch.store.parts import PartWriter, WrittenPart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anabatch.config import SegmentConfig
+    from anabatch.stages.images import ImageBatch, ImageItem
+    from anabatch.store.actions import Action
+
+VERSION = 1
+
+# Label images of one shard are held in memory together while it is written.
+_IMAGES_PER_SHARD = 4
+
+
+def segment_key(image_id: str, pixels_per_reference_pixel: float, model: str) -> str:
+    """Return the key of segmenting an image.
+
+    Parameters
+    ----------
+    image_id : str
+    pixels_per_reference_pixel : float
+    model : str
+        Digest of the segmentation's parameters and weights.
+    """
+    return action_key(
+        stage=SEGMENT,
+        version=VERSION,
+        image=image_id,
+        pixels=pixels_per_reference_pixel,
+        model=model,
+    )
+
+
+@lru_cache(maxsize=1)
+def _segmenter(config: SegmentConfig, threads: int) -> TwoPassSegmenter:
+    """Load the networks once a process."""
+    return TwoPassSegmenter(config, threads=threads)
+
+
+def segment(batch: ImageBatch) -> WrittenPart:
+    """Find nuclei and cells in every image of a batch and write their label images."""
+    readable, failures = _read_all(batch)
+    segmenter = _segmenter(batch.segment, batch.threads)
+    found = segmenter.segment(
+        [signal for _, signal in readable],
+        [item.pixels_per_reference_pixel for item, _ in readable],
+    )
+    by_shape: dict[tuple[int, ...], list[tuple[ImageItem, Segmentation]]] = defaultdict(list)
+    for (item, signal), segmentation in zip(readable, found, strict=True):
+        by_shape[signal.shape].append((item, segmentation))
+    if not by_shape:
+        return WrittenPart(None, None, tuple(failures))
+    actions = list(failures)
+    keys = [item.segment_key for item in batch.items]
+    with PartWriter(
+        batch.store, "labels", archive=batch.archive, date=batch.date, keys=keys
+    ) as part:
+        for (height, width), pairs in sorted(by_shape.items()):
+            name = f"labels_{height}x{width}"
+            stack = np.stack([np.stack([s.nuclei, s.cells]) for _, s in pairs])
+            part.array(name, stack, chunk=1, shard=_IMAGES_PER_SHARD)
+            actions += [
+                _segmented(batch, item, result, name, row)
+                for row, (item, result) in enumerate(pairs)
+            ]
+        return part.finish(actions)
+
+
+def _read_all(batch: ImageBatch) -> tuple[list[tuple[ImageItem, NDArray[Any]]], list[Action]]:
+    """Read a batch's images; those that cannot be read become failures of both stages."""
+    readable, failures = [], []
+    for item in batch.items:
+        try:
+            readable.append((item, batch.read(item)))
+        except InputError as error:
+            failures.append(batch.action(SEGMENT, item, outcome=FAILED, reason=str(error)))
+    return readable, failures
+
+
+def _segmented(
+    batch: ImageBatch, item: ImageItem, result: Segmentation, array: str, row: int
+) -> Action:
+    diameter = result.mean_nucleus_diameter
+    facts = {
+        "array": array,
+        "nuclei": int(result.nuclei.max(initial=0)),
+        "cells": int(result.cells.max(initial=0)),
+        "mean_nucleus_diameter": None if np.isnan(diameter) else float(diameter),
+        "dropped": dict(result.dropped),
+    }
+    return batch.action(SEGMENT, item, components=facts, first_row=row, rows=1)

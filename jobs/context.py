@@ -1,0 +1,154 @@
+"""What all jobs of one run share, and the one loop that runs their graphs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from anabatch.archive.layout import detect_layout, load_layout
+
+from anabatch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from anabatch.archive.layout import Layout
+
+    from anabatch.compute import Cluster
+    from anabatch.config import ArchiveConfig, Config
+    from anabatch.store.actions import Action
+    from anabatch.store.root import Store
+
+    from .reporter import Reporter
+
+_COMMIT_SECONDS = 300.0
+"""A long date is committed piece by piece, at this distance."""
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time and that no other run has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@dataclass
+class Context:
+    """One run over one store.
+
+    Attributes
+    ----------
+    config : Config
+    store : Store
+    cluster : Cluster
+    reporter : Reporter
+    run : str
+        The run's id.
+    folder : Path
+        The run's own folder in the store.
+    only_date : datetime.date or None
+        Restricts scan to segment to one date.
+    commits : bool
+        Whether a job commits what it did. `run` commits whole dates instead.
+    """
+
+    config: Config
+    store: Store
+    cluster: Cluster
+    reporter: Reporter
+    run: str
+    folder: Path
+    only_date: dt.date | None = None
+    commits: bool = True
+    did_something: bool = False
+    _sequence: int = 0
+    _layouts: dict[str, Layout] = field(default_factory=dict)
+    _last_commit: float = field(default_factory=time.monotonic)
+
+    def next_sequence(self) -> int:
+        """Return the next number in the store's order of parts, in the order of the plan."""
+        self._sequence = max(self._sequence, self.store.state.next_sequence() - 1) + 1
+        return self._sequence
+
+    def layout(self, archive: ArchiveConfig) -> Layout:
+        """Return an archive's layout, detected once if the configuration leaves it open.
+
+        Raises
+        ------
+        ConfigurationError
+            The archive's folder is not there, or fits several layouts, or none.
+        """
+        if archive.name not in self._layouts:
+            if not archive.path.is_dir():
+                what = f"the archive {archive.name} is not at {archive.path}"
+                raise ConfigurationError(what, "Is the disk mounted?")
+            found = (
+                detect_layout(archive.path)
+                if archive.layout == "auto"
+                else load_layout(archive.layout)
+            )
+            self._layouts[archive.name] = found
+        return self._layouts[archive.name]
+
+    def wanted(self, date: dt.date | None) -> bool:
+        """Whether a date is within what the run was asked for."""
+        return self.only_date is None or date == self.only_date
+
+    def commit(self, select: Callable[[Action], bool] = lambda _: True) -> None:
+        """Commit pending changes in one version of the ledger."""
+        self._last_commit = time.monotonic()
+        if self.store.commit(self.run, select):
+            self.did_something = True
+            self.reporter.say(
+                "commit", f"committed version {self.store.version}", version=self.store.version
+            )
+
+    @property
+    def commit_is_due(self) -> bool:
+        """Whether the last commit is so long ago that finished work should not wait."""
+        return time.monotonic() - self._last_commit > _COMMIT_SECONDS
+
+    def execute(
+        self,
+        job: str,
+        graphs: Iterable[tuple[Any, Any]],
+        total: int,
+        done: Callable[[Any, Any], None],
+    ) -> None:
+        """Run named graphs and hand each result to `done` as it comes.
+
+        A graph that ends in an error does not keep others from finishing; the first error is
+        raised when all are through.
+
+        Parameters
+        ----------
+        job : str
+            What to call it.
+        graphs : iterable of (name, Delayed)
+        total : int
+            How many there are.
+        done : callable
+            Called with name and value, in this process.
+        """
+        if not total:
+            return
+        self.reporter.say("start", f"{job}: {total} batches", job=job, batches=total)
+        started = time.monotonic()
+        errors: list[Exception] = []
+        with self.reporter.progress(job, total) as advance:
+            for outcome in self.cluster.backend.stream(graphs):
+                advance()
+                if outcome.error is not None:
+                    errors.append(outcome.error)
+                    text = f"{job}: a batch failed: {outcome.error}"
+                    self.reporter.warn("failed", text, job=job, error=repr(outcome.error))
+                    continue
+                done(outcome.name, outcome.value)
+        seconds = round(time.monotonic() - started, 1)
+        self.reporter.say("done", f"{job}: done in {seconds} s", job=job, seconds=seconds)
+        if errors:
+            errors[0].add_note(f"{len(errors)} of {total} batches of {job} failed")
+            raise errors[0]

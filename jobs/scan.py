@@ -1,0 +1,194 @@
+"""Scan: archives → acquisitions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anabatch.archive.acquisition import acquisition_id
+from anabatch.archive.listing import file_date, list_archive
+
+from anabatch.compute import task
+from anabatch.stages.scan import ScanBatch, scan, settings_digest
+from anabatch.store.live import SCAN
+
+from .job import Job
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+
+    from anabatch.archive.layout import Layout
+    from anabatch.archive.listing import ListedFile, Listing
+
+    from anabatch.config import ArchiveConfig
+    from anabatch.store.actions import Action
+    from anabatch.store.parts import WrittenPart
+
+    from .context import Context
+
+JOB = Job("scan", reads=("archive",), writes=("acquisitions",), parameters=("archives", "scan"))
+
+_FILES_PER_BATCH = 40
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What a scan has to do.
+
+    Attributes
+    ----------
+    batches : tuple of ScanBatch
+        New and changed files.
+    gone : tuple of Action
+        Acquisitions whose file is no longer there.
+    unchanged : int
+        Files that are as they were.
+    """
+
+    batches: tuple[ScanBatch, ...]
+    gone: tuple[Action, ...]
+    unchanged: int
+
+
+def plan(context: Context) -> ScanPlan:
+    """Compare every archive with the ledger, by name, size and time of its files."""
+    batches: list[ScanBatch] = []
+    gone: list[Action] = []
+    unchanged = 0
+    for archive in context.config.archives:
+        layout = context.layout(archive)
+        listing = list_archive(archive.path, layout)
+        _tell(context, archive, layout, listing)
+        wanted = [f for f in listing.images if context.wanted(file_date(f.relative_path, layout))]
+        stale = _stale(context, archive, layout, wanted)
+        unchanged += len(wanted) - len(stale)
+        batches += _batches(context, archive, layout, stale)
+        gone += _gone(context, archive, layout, listing)
+    return ScanPlan(tuple(batches), tuple(gone), unchanged)
+
+
+def graphs(plan: ScanPlan, threads: int) -> Iterator[tuple[ScanBatch, Any]]:
+    """Yield one graph a batch; nothing is computed."""
+    for batch in plan.batches:
+        yield batch, task(scan, batch, threads=threads)
+
+
+def run(context: Context) -> None:
+    """Bring `acquisitions` up to date."""
+    found = plan(context)
+    state = context.store.state
+
+    def done(_: ScanBatch, part: WrittenPart) -> None:
+        state.put(part.actions)
+
+    threads = context.config.compute.threads
+    context.execute("scan", graphs(found, threads), len(found.batches), done)
+    state.delete(found.gone)
+    files = sum(len(batch.files) for batch in found.batches)
+    context.reporter.say(
+        "scanned",
+        f"scan: {files} new or changed images, {len(found.gone)} gone, {found.unchanged} unchanged",
+        read=files,
+        gone=len(found.gone),
+        unchanged=found.unchanged,
+    )
+    if context.commits:
+        context.commit()
+
+
+def _tell(context: Context, archive: ArchiveConfig, layout: Layout, listing: Listing) -> None:
+    context.reporter.say(
+        "listed",
+        f"archive {archive.name} ({layout.name}): {len(listing.images)} images, "
+        f"{len(listing.exports)} exports, {listing.others} other files",
+        archive=archive.name,
+        layout=layout.name,
+        images=len(listing.images),
+        exports=len(listing.exports),
+        others=listing.others,
+    )
+    for path, reason in listing.problems:
+        text = f"archive {archive.name}: {path!r}: {reason}"
+        context.reporter.warn("problem", text, archive=archive.name, path=path, reason=reason)
+
+
+def _settings(context: Context, archive: ArchiveConfig, layout: Layout) -> str:
+    max_pixels = context.config.scan.max_pixels
+    return settings_digest(layout, max_pixels, archive.pixels_per_reference_pixel)
+
+
+def _stale(
+    context: Context, archive: ArchiveConfig, layout: Layout, files: list[ListedFile]
+) -> list[ListedFile]:
+    """Return the files that are new, or differ from what the ledger knows of them."""
+    settings = _settings(context, archive, layout)
+    stale = []
+    for file in files:
+        action = context.store.state.get(SCAN, acquisition_id(archive.name, file.relative_path))
+        seen = {"size": file.size, "mtime_ns": file.mtime_ns, "settings": settings}
+        if action is None or seen != {name: action.components[name] for name in seen}:
+            stale.append(file)
+    return stale
+
+
+def _batches(
+    context: Context, archive: ArchiveConfig, layout: Layout, files: list[ListedFile]
+) -> list[ScanBatch]:
+    by_date: dict[dt.date | None, list[ListedFile]] = defaultdict(list)
+    for file in files:
+        by_date[file_date(file.relative_path, layout)].append(file)
+    known = _known(context, {file.size for file in files})
+    return [
+        ScanBatch(
+            store=context.store.root,
+            root=archive.path,
+            archive=archive.name,
+            layout=layout,
+            date=date,
+            files=tuple(chunk),
+            max_pixels=context.config.scan.max_pixels,
+            pixels_per_reference_pixel=archive.pixels_per_reference_pixel,
+            settings=_settings(context, archive, layout),
+            known=known,
+            sequence=context.next_sequence(),
+            run=context.run,
+        )
+        for date, found in sorted(by_date.items(), key=lambda item: (item[0] is None, str(item[0])))
+        for chunk in (
+            found[i : i + _FILES_PER_BATCH] for i in range(0, len(found), _FILES_PER_BATCH)
+        )
+    ]
+
+
+def _known(context: Context, sizes: set[int]) -> dict[str, str]:
+    """Return the image ids of all bytes that could come again, by SHA-256."""
+    return {
+        str(action.components["file_sha256"]): str(action.components["image_id"])
+        for action in context.store.state.stage(SCAN)
+        if action.components["size"] in sizes and action.components["image_id"]
+    }
+
+
+def _gone(
+    context: Context, archive: ArchiveConfig, layout: Layout, listing: Listing
+) -> list[Action]:
+    """Return the archive's acquisitions whose file is no longer there.
+
+    Absence is judged only where the listing met no problem: what cannot be looked at is not gone.
+    """
+    here = {acquisition_id(archive.name, file.relative_path) for file in listing.images}
+    blind = tuple(path for path, _ in listing.problems)
+    return [
+        action
+        for action in context.store.state.stage(SCAN)
+        if action.archive == archive.name
+        and action.unit not in here
+        and context.wanted(action.date)
+        and not _below(str(action.components["relative_path"]), blind)
+    ]
+
+
+def _below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
