@@ -12,7 +12,7 @@ from anabatch.simulate.canvas import Canvas, Noise
 from anabatch.simulate.geometry import box_of, label_cells
 from anabatch.simulate.optics import bar_corner, draw_optics, expose
 from anabatch.simulate.placement import draw_crowd, place_cells
-from anabatch.simulate.texture import CATALOGUE
+from anabatch.simulate.texture import CATALOGUE, is_cytoplasmic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +58,10 @@ class _Stain:
     patterns: tuple[Pattern, ...]
     nucleus: float  # unspecific staining, as a share of a pattern's brightness
     cytoplasm: float
+    grain: float  # contrast of its fine speckles
     variation: float
-    defocus: float
+    defocus: float  # share of cells that lie out of focus
+    seam: float  # darkness of the lines where cells meet
 
 
 def simulate_field(
@@ -98,7 +100,7 @@ def simulate_field(
     scale = float(pixels_per_reference_pixel)
     rng = np.random.default_rng(seed)
     optics = draw_optics(rng, dim=set(patterns) == {"negative"})
-    stain = _draw_stain(rng, patterns)
+    stain = _draw_stain(rng, patterns, optics.amplitude)
     crowd = draw_crowd(rng, size[0] * size[1] / scale**2)
     placed = place_cells(rng, crowd, size, scale, bar_corner(optics, scale))
     nuclei, cells, shapes = label_cells(placed, size)
@@ -110,16 +112,28 @@ def simulate_field(
     return SimulatedField(signal, nuclei, cells, tuple(patterns), mitotic)
 
 
-def _draw_stain(rng: np.random.Generator, patterns: Sequence[str]) -> _Stain:
-    """Draw how strongly and evenly a field is stained."""
+def _draw_stain(rng: np.random.Generator, patterns: Sequence[str], amplitude: float) -> _Stain:
+    """Draw how strongly and evenly a field is stained.
+
+    Outside negative fields, what every cell shows is at least 7 grey levels over the background, and nucleus
+    and cytoplasm differ clearly: what nobody can see is no truth to measure a segmentation by.
+    """
     drawn = tuple(CATALOGUE[name].draw(rng) for name in patterns)
-    level = float(np.exp(rng.uniform(np.log(0.05), np.log(0.16))))
+    level = float(np.exp(rng.uniform(np.log(0.04), np.log(0.14))))
+    if set(patterns) == {"negative"}:
+        ratio = float(np.exp(rng.uniform(np.log(0.7), np.log(4.0))))
+    else:
+        level = max(level, 7.0 / amplitude)
+        darker = rng.random() < (0.93 if any(is_cytoplasmic(name) for name in patterns) else 0.3)
+        ratio = float(rng.uniform(0.25, 0.6) if darker else rng.uniform(1.7, 3.0))
     return _Stain(
         patterns=drawn,
-        nucleus=level * float(rng.uniform(0.4, 1.6)),
+        nucleus=level * ratio,
         cytoplasm=level,
-        variation=float(rng.uniform(0.08, 0.35)),
+        grain=float(rng.uniform(0.05, 0.5)),
+        variation=float(rng.uniform(0.08, 0.4)),
         defocus=float(rng.choice([0.0, 0.05, 0.2])),
+        seam=float(rng.uniform(0.0, 0.8)),
     )
 
 
@@ -142,15 +156,50 @@ def _paint(
         others = (cells[box.slices] != label) & (cells[box.slices] > 0)
         image[others] *= 0.25  # neighbours push each other aside, and overlap at thin edges only
         light[box.slices] += image
-    return light
+    return light * (1 - stain.seam * _seams(cells, scale)) + _debris(rng, light.shape, scale)
+
+
+def _seams(cells: NDArray[np.int32], scale: float) -> NDArray[np.float32]:
+    """Return a soft mask, shape (H, W), of the lines along which two cells meet."""
+    labels = cells.astype(np.float32)  # exact below 2**24
+    kernel = np.ones((3, 3), np.uint8)
+    inner = np.where(cells > 0, labels, np.float32(cells.max() + 1))
+    meet = (cv2.dilate(labels, kernel) != cv2.erode(inner, kernel)) & (cells > 0)
+    soft = cv2.GaussianBlur(meet.astype(np.float32), (0, 0), 1.3 * scale)
+    return np.asarray(np.minimum(soft * (1.6 * scale), 1), np.float32)
+
+
+def _debris(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> NDArray[np.float32]:
+    """Draw bright specks and dim threads that belong to no cell, shape (H, W)."""
+    layer = np.zeros(shape, np.uint8)
+    height, width = shape
+    for _ in range(int(rng.integers(0, 12))):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        if rng.random() < 0.4:  # a thread left behind by a cell
+            angle, length = rng.uniform(0, 2 * np.pi), scale * rng.uniform(40, 200)
+            end = round(x + length * np.cos(angle)), round(y + length * np.sin(angle))
+            value = int(rng.uniform(4, 14))
+            cv2.line(
+                layer, (round(x), round(y)), end, value, max(1, round(2.5 * scale)), cv2.LINE_AA
+            )
+        else:
+            radius = max(1, round(scale * rng.uniform(0.6, 2.2)))
+            cv2.circle(
+                layer, (round(x), round(y)), radius, int(rng.uniform(20, 200)), -1, cv2.LINE_AA
+            )
+    soft = cv2.GaussianBlur(layer.astype(np.float32), (0, 0), 0.8 * scale)
+    return np.asarray(soft / np.float32(255), np.float32)
 
 
 def _paint_cell(canvas: Canvas, stain: _Stain) -> NDArray[np.float32]:
     """Paint one cell: its unspecific staining and its patterns."""
     rng = canvas.rng
-    thick = float(rng.uniform(1.1, 2.0)) if canvas.round else 1.0
+    thick = float(np.exp(rng.normal(0, 0.6 * stain.variation)))
+    if canvas.round:
+        thick *= float(rng.uniform(1.1, 2.2))
     body = stain.cytoplasm * canvas.cytoplasm + stain.nucleus * canvas.nucleus * canvas.cell
-    image = thick * body * (1 + 0.12 * canvas.grain(1.1) + 0.1 * canvas.grain(14.0))
+    fine = canvas.grain(1.1 if stain.grain > 0.3 else 0.7)
+    image = thick * body * np.clip(1 + stain.grain * fine + 0.12 * canvas.grain(14.0), 0.1, 3)
     for pattern in stain.patterns:
         strength = float(np.exp(rng.normal(0, stain.variation)))
         image = image + strength * pattern.paint(canvas)

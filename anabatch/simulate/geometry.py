@@ -154,15 +154,17 @@ def draw_cytoplasm(
         About 1: size of the cytoplasm relative to the nucleus.
     """
     mean = float(nucleus.mean())
-    radii = nucleus * rng.uniform(1.12, 1.25) + mean * spread * rng.uniform(0.16, 0.42)
-    ends = [axis + rng.normal(0, 0.3), axis + np.pi + rng.normal(0, 0.3)][: rng.integers(1, 3)]
+    radii = nucleus * rng.uniform(1.1, 1.22) + mean * spread * rng.uniform(0.12, 0.36)
+    ends = [axis + rng.normal(0, 0.25), axis + np.pi + rng.normal(0, 0.25)][: rng.integers(1, 3)]
     ends += list(rng.uniform(0, 2 * np.pi, rng.integers(0, 3)))
     for end in ends:
-        length = mean * spread * rng.gamma(2.2, 0.36)
-        radii = radii + length * np.exp(rng.uniform(4, 16) * (np.cos(THETA - end) - 1))
+        away = np.abs(np.angle(np.exp(1j * (THETA - end))))
+        length = mean * spread * rng.gamma(2.2, 0.5)
+        # a cusp, rounded at its tip by 0.05 rad: cells end in points, not in lobes
+        radii = radii + length * np.exp(-(np.hypot(away, 0.05) - 0.05) / rng.uniform(0.16, 0.5))
     side = 1 + 0.12 * rng.normal() * np.cos(THETA - rng.uniform(0, 2 * np.pi))
     radii = radii * np.clip(side + wobble(rng, range(3, 9), 0.035), 0.7, 1.5)
-    outline: NDArray[np.float64] = np.clip(radii, nucleus * 1.06, 4.2 * mean)
+    outline: NDArray[np.float64] = np.clip(radii, nucleus * 1.06, 4.5 * mean)
     return outline
 
 
@@ -180,7 +182,7 @@ def draw_mitosis(rng: np.random.Generator, kind: str, long: float, axis: float) 
     axis : float
         Direction of the plate, in radians.
     """
-    lobes = 1 + wobble(rng, range(5, 13), 0.045)
+    lobes = 1 + wobble(rng, range(5, 13), 0.08 if kind == "prometaphase" else 0.045)
     width = long * rng.uniform(0.24, 0.34)
     round_cell = ellipse(long * rng.uniform(1.08, 1.3), long * rng.uniform(0.98, 1.1), axis)
     if kind == "telophase":
@@ -209,6 +211,8 @@ def draw_mitosis(rng: np.random.Generator, kind: str, long: float, axis: float) 
             long * rng.uniform(1.2, 1.4), long * rng.uniform(0.95, 1.08), axis + np.pi / 2
         )
     cell = np.maximum(round_cell * (1 + wobble(rng, range(2, 6), 0.02)), plate * 1.1)
+    if rng.random() < 0.25:  # still spread, with pointed ends
+        cell = np.maximum(cell, draw_cytoplasm(rng, plate, axis + rng.normal(), 1.2))
     return [CellShape(0.0, 0.0, plate, cell, 0.0, axis, kind)]
 
 

@@ -55,15 +55,15 @@ class Optics:
 
 def draw_optics(rng: np.random.Generator, *, dim: bool) -> Optics:
     """Draw an exposure; `dim` for negative fields, exposed like the others and hence dark."""
-    low, high = (60, 160) if dim else (45, 300)
+    low, high = (35, 110) if dim else (70, 340)
     return Optics(
         amplitude=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
-        blur=float(0.55 + rng.gamma(1.6, 0.35)),
+        blur=float(0.5 + rng.gamma(1.4, 0.32)),
         background=float(rng.choice([1.0, 5.0, 8.0, 14.0, 30.0], p=[0.25, 0.25, 0.25, 0.2, 0.05])),
         gradient=float(rng.uniform(0.0, 0.4)),
-        haze=float(rng.choice([0.05, 0.15, 0.35])),
+        haze=float(rng.choice([0.05, 0.15, 0.35, 0.7], p=[0.3, 0.3, 0.3, 0.1])),
         haze_size=float(rng.uniform(10, 60)),
-        gain=float(np.exp(rng.uniform(np.log(0.02), np.log(0.5)))),
+        gain=float(np.exp(rng.uniform(np.log(0.02), np.log(0.35)))),
         read_noise=float(rng.uniform(0.3, 1.2)),
         bar=bool(rng.random() < 0.6),
     )

@@ -166,7 +166,7 @@ def _draw_family(rng: np.random.Generator, crowd: Crowd, scale: float) -> list[C
     aspect = max(1.05, crowd.aspect * np.exp(rng.normal(0, 0.14)))
     nucleus = draw_nucleus(rng, long, aspect, axis)
     cell = draw_cytoplasm(rng, nucleus, axis, crowd.spread)
-    return [CellShape(0.0, 0.0, nucleus, cell, rng.normal(0, 0.35), axis, "interphase")]
+    return [CellShape(0.0, 0.0, nucleus, cell, rng.normal(0, 0.2), axis, "interphase")]
 
 
 def _free(shape: CellShape, placed: list[CellShape], gap: float) -> bool:
@@ -179,7 +179,7 @@ def _free(shape: CellShape, placed: list[CellShape], gap: float) -> bool:
     mine = _obstacle(shape)[direction % ANGLES]
     opposite = (direction + ANGLES // 2) % ANGLES
     others = np.array([_obstacle(o)[d] for o, d in zip(placed, opposite, strict=True)])
-    return bool((np.hypot(dx, dy) > 0.96 * (mine + others) + gap).all())
+    return bool((np.hypot(dx, dy) > 0.93 * (mine + others) + gap).all())
 
 
 def _obstacle(shape: CellShape) -> NDArray[np.float64]:

@@ -139,7 +139,7 @@ class Centromere:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Centromere:
         """Draw the dots' size and the haze between them."""
-        return cls(rng.uniform(0.9, 1.5), rng.uniform(0.02, 0.22))
+        return cls(rng.uniform(0.8, 1.35), rng.uniform(0.02, 0.25))
 
     def paint(self, canvas: Canvas) -> NDArray[np.float32]:
         """Paint one cell."""
@@ -150,9 +150,9 @@ class Centromere:
                 points = [p for p in points if canvas.chromosomes[_pixel(p, canvas)] > 0.3]
             glow = 0.7 * self.nucleoplasm * canvas.cell
         else:
-            points = canvas.inside(count, 0.92, 3.4 * self.size * canvas.scale)
+            points = canvas.inside(count, 0.92, 2.5 * self.size * canvas.scale)
             glow = self.nucleoplasm * canvas.nucleus * (1 + 0.15 * canvas.grain(3.0))
-        return np.asarray(glow + canvas.dots(points, self.size, 0.3), np.float32)
+        return np.asarray(glow + 1.5 * canvas.dots(points, self.size, 0.4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -195,23 +195,27 @@ class NuclearDots:
     most: int
     size: float
     haze: float
+    lit: float  # haze of the nucleus relative to the cytoplasm's
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> NuclearDots:
         """Draw the number of dots, their size and the cell's haze."""
         fewest, most = (6, 20) if rng.random() < 0.7 else (2, 6)
-        return cls(fewest, most, rng.uniform(1.1, 2.0), rng.uniform(0.02, 0.25))
+        lit = float(rng.choice([0.6, 1.7]))
+        return cls(fewest, most, rng.uniform(1.1, 2.0), rng.uniform(0.02, 0.22), lit)
 
     def paint(self, canvas: Canvas) -> NDArray[np.float32]:
         """Paint one cell."""
         haze = self.haze * canvas.cell * np.clip(0.8 + 0.25 * canvas.grain(1.1), 0, 2)
         if canvas.mitotic:
             return np.asarray(haze * (1 - 0.4 * canvas.chromosomes), np.float32)
+        haze = haze * (1 + (self.lit - 1) * canvas.nucleus)
         count = int(canvas.rng.integers(self.fewest, self.most + 1))
-        points = canvas.inside(count, 0.9, 4.5 * self.size * canvas.scale)
+        points = canvas.inside(count, 0.9, 3.0 * self.size * canvas.scale)
         half = len(points) // 2
-        small = canvas.dots(points[:half], self.size * 0.8, 0.35)
-        return np.asarray(haze + small + canvas.dots(points[half:], self.size, 0.35), np.float32)
+        dots = canvas.dots(points[:half], self.size * 0.8, 0.4)
+        dots += canvas.dots(points[half:], self.size, 0.4)
+        return np.asarray(haze + 1.5 * dots, np.float32)
 
 
 @dataclass(frozen=True)
@@ -276,3 +280,8 @@ CATALOGUE: dict[str, type[Pattern]] = {
     "negative": Negative,
 }
 """The patterns by name."""
+
+
+def is_cytoplasmic(name: str) -> bool:
+    """Tell whether a pattern of :data:`CATALOGUE` stains the cytoplasm and leaves out the nucleus."""
+    return CATALOGUE[name].__module__.endswith("cytoplasm")
