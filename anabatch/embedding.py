@@ -252,7 +252,8 @@ class NystroemKernelPCA(
         check_integers({"n_landmarks": self.n_landmarks}, least=2)
         check_integers(sizes, least=1)
         check_integers({"random_state": self.random_state}, least=0)
-        if self.gamma != "auto" and not 0 < self.gamma < np.inf:
+        gamma = self.gamma
+        if not (gamma == "auto" if isinstance(gamma, str) else 0 < gamma < np.inf):
             what = f"gamma is {self.gamma!r}, and must be 'auto' or a positive number"
             raise ConfigurationError(what)
         if self.landmark_method not in ("kmeans", "uniform"):
