@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.layout import detect_layout, load_layout
-
 from anabatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anabatch.archive.layout import Layout
-
     from anabatch.compute import Cluster
     from anabatch.config import ArchiveConfig, Config
     from anabatch.store.actions import Action

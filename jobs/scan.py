@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.acquisition import acquisition_id
 from anabatch.archive.listing import file_date, list_archive
-
 from anabatch.compute import task
 from anabatch.stages.scan import ScanBatch, scan, settings_digest
 from anabatch.store.live import SCAN
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from anabatch.archive.layout import Layout
     from anabatch.archive.listing import ListedFile, Listing
-
     from anabatch.config import ArchiveConfig
     from anabatch.store.actions import Action
     from anabatch.store.parts import WrittenPart

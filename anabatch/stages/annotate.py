@@ -1,0 +1,131 @@
+"""Annotate: exports, or class folders, of one archive and date → `annotations`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anabatch.annotations import Vocabulary, annotate_classes, annotate_exports
+from anabatch.archive.exports import Export, read_export
+from anabatch.errors import ExportError
+from anabatch.schema import to_table
+from anabatch.store.actions import FAILED, Action
+from anabatch.store.keys import action_key
+from anabatch.store.live import ANNOTATE
+from anabatch.store.parts import PartWriter, WrittenPart
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+    from pathlib import Path
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class AnnotateBatch:
+    """Labels of one archive and date.
+
+    Attributes
+    ----------
+    store, root : Path
+        The store's folder, and the archive's.
+    archive : str
+    date : datetime.date or None
+    unit : str
+        The unit of the action.
+    key : str
+    exports : tuple of str
+        Relative paths of the exports.
+    acquisitions : tuple of mapping
+        The acquisitions of this archive and date.
+    other_statuses : mapping
+        Image id to the statuses that other dates give the same picture.
+    by_class : bool
+        Whether the folders name classes.
+    vocabulary : Path or None
+        A folder with the user's own vocabulary.
+    sequence : int
+    run : str
+    """
+
+    store: Path
+    root: Path
+    archive: str
+    date: dt.date | None
+    unit: str
+    key: str
+    exports: tuple[str, ...]
+    acquisitions: tuple[Mapping[str, Any], ...]
+    other_statuses: Mapping[str, frozenset[str]]
+    by_class: bool
+    vocabulary: Path | None
+    sequence: int
+    run: str
+
+    def action(self, unit: str, **values: Any) -> Action:
+        """Return an action of this batch."""
+        return Action(
+            stage=ANNOTATE,
+            unit=unit,
+            archive=self.archive,
+            date=self.date,
+            sequence=self.sequence,
+            run=self.run,
+            **values,
+        )
+
+
+def read_exports(
+    root: Path, paths: tuple[str, ...]
+) -> tuple[list[Export], list[tuple[str, ExportError]]]:
+    """Read exports; those that cannot be understood come with their error."""
+    exports, bad = [], []
+    for path in paths:
+        try:
+            exports.append(read_export((root / path).read_bytes(), path))
+        except ExportError as error:
+            bad.append((path, error))
+        except OSError as error:
+            what = f"the export cannot be read: {error.strerror or error}"
+            bad.append((path, ExportError(what)))
+    return exports, bad
+
+
+def export_unit(unit: str, path: str) -> str:
+    """Return the unit of the failed action of an export."""
+    return f"{unit}/{path}"
+
+
+def annotate(batch: AnnotateBatch) -> WrittenPart:
+    """Write the labels of a batch; an export that cannot be understood becomes a failure."""
+    vocabulary = Vocabulary.load(batch.vocabulary)
+    exports, bad = read_exports(batch.root, batch.exports)
+    rows = annotate_exports(
+        exports,
+        batch.acquisitions,
+        vocabulary,
+        archive=batch.archive,
+        date=batch.date,
+        other_statuses=batch.other_statuses,
+    )
+    if batch.by_class:
+        rows += annotate_classes(batch.acquisitions, vocabulary)
+    failures = [
+        batch.action(
+            export_unit(batch.unit, path),
+            key=action_key(unit=batch.key, path=path),
+            outcome=FAILED,
+            reason=str(error),
+            components={"relative_path": path},
+        )
+        for path, error in bad
+    ]
+    done = batch.action(batch.unit, key=batch.key, rows=len(rows))
+    if not rows:
+        return WrittenPart(None, None, (done, *failures))
+    with PartWriter(
+        batch.store, "annotations", archive=batch.archive, date=batch.date, keys=[batch.key]
+    ) as part:
+        part.rows("annotations", to_table("annotations", rows))
+        return part.finish([done, *failures])

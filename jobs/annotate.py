@@ -1,0 +1,198 @@
+"""Annotate: exports and class folders → annotations, one part for every archive and date."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from anabatch.annotations import Vocabulary, annotate_exports
+
+from anabatch.archive.listing import file_date, list_archive
+from anabatch.compute import task
+from anabatch.stages.annotate import (
+    VERSION,
+    AnnotateBatch,
+    annotate,
+    export_unit,
+    read_exports,
+)
+from anabatch.store.keys import action_key, file_digest
+from anabatch.store.live import ANNOTATE, SCAN
+
+from .job import Job
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+
+    from anabatch.config import ArchiveConfig
+    from anabatch.store.actions import Action
+    from anabatch.store.parts import WrittenPart
+
+    from .context import Context
+
+JOB = Job(
+    "annotate",
+    reads=("exports", "acquisitions"),
+    writes=("annotations",),
+    parameters=("annotate",),
+)
+
+
+class ArchiveLabels:
+    """What an archive's labels are made of, date by date.
+
+    Parameters
+    ----------
+    context : Context
+    archive : ArchiveConfig
+    """
+
+    def __init__(self, context: Context, archive: ArchiveConfig) -> None:
+        self.archive = archive
+        self.layout = context.layout(archive)
+        self.vocabulary = Vocabulary.load(context.config.annotate.vocabulary)
+        self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
+        self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
+        for file in list_archive(archive.path, self.layout).exports:
+            self.exports[file_date(file.relative_path, self.layout)].append(file.relative_path)
+        for action in context.store.state.stage(SCAN):
+            if action.archive == archive.name:
+                self.acquisitions[action.date].append(_acquisition(action))
+        self._dates_of_image: dict[str, set[dt.date | None]] = defaultdict(set)
+        for date, rows in self.acquisitions.items():
+            for row in rows:
+                self._dates_of_image[row["image_id"]].add(date)
+
+    @property
+    def dates(self) -> list[dt.date | None]:
+        """All dates with images or exports, undated last."""
+        found = self.exports.keys() | self.acquisitions.keys()
+        return sorted(found, key=lambda date: (date is None, str(date)))
+
+    def other_statuses(self, date: dt.date | None) -> dict[str, frozenset[str]]:
+        """Return the statuses that other dates give to pictures of this date."""
+        linked = {
+            other
+            for row in self.acquisitions[date]
+            for other in self._dates_of_image[row["image_id"]]
+            if row["image_id"]
+        } - {date}
+        shown = {row["image_id"] for row in self.acquisitions[date]}
+        found: dict[str, set[str]] = defaultdict(set)
+        for other in sorted(linked, key=str):
+            exports, _ = read_exports(self.archive.path, tuple(self.exports[other]))
+            for row in annotate_exports(
+                exports,
+                self.acquisitions[other],
+                self.vocabulary,
+                archive=self.archive.name,
+                date=other,
+            ):
+                if row["axis"] == "status" and row["image_id"] in shown:
+                    found[row["image_id"]].add(row["label"])
+        return {image: frozenset(statuses) for image, statuses in sorted(found.items())}
+
+    def key(self, date: dt.date | None, others: dict[str, frozenset[str]]) -> str:
+        """Return the action key of a date's labels."""
+        return action_key(
+            stage=ANNOTATE,
+            version=VERSION,
+            vocabulary=self.vocabulary.digest,
+            layout=self.layout.digest(),
+            exports={path: _digest(self.archive, path) for path in self.exports[date]},
+            acquisitions=[
+                [row["acquisition_id"], row["image_id"], row["sample"]]
+                for row in self.acquisitions[date]
+            ],
+            others={image: sorted(statuses) for image, statuses in others.items()},
+        )
+
+
+def _acquisition(action: Action) -> dict[str, Any]:
+    path = str(action.components["relative_path"])
+    return {
+        "acquisition_id": action.unit,
+        "image_id": action.components["image_id"],
+        "archive": action.archive,
+        "date": action.date,
+        "relative_path": path,
+        "file_name": path.rpartition("/")[2],
+        "sample": action.components["sample"],
+    }
+
+
+def _digest(archive: ArchiveConfig, path: str) -> str:
+    try:
+        return file_digest(archive.path / path)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def plan(context: Context) -> tuple[list[AnnotateBatch], list[Action]]:
+    """Return the dates whose labels are to be made, and the actions that go."""
+    batches: list[AnnotateBatch] = []
+    gone: list[Action] = []
+    state = context.store.state
+    for archive in context.config.archives:
+        labels = ArchiveLabels(context, archive)
+        standing = {a.unit: a for a in state.stage(ANNOTATE) if a.archive == archive.name}
+        needed: set[str] = set()
+        for date in labels.dates:
+            unit = f"{archive.name}/{date or 'undated'}"
+            others = labels.other_statuses(date)
+            key = labels.key(date, others)
+            needed |= {unit, *(export_unit(unit, path) for path in labels.exports[date])}
+            if not context.wanted(date) or (unit in standing and standing[unit].key == key):
+                continue
+            batches.append(_batch(context, labels, date, unit, key, others))
+        gone += [a for unit, a in standing.items() if unit not in needed and context.wanted(a.date)]
+    return batches, gone
+
+
+def _batch(
+    context: Context,
+    labels: ArchiveLabels,
+    date: dt.date | None,
+    unit: str,
+    key: str,
+    others: dict[str, frozenset[str]],
+) -> AnnotateBatch:
+    return AnnotateBatch(
+        store=context.store.root,
+        root=labels.archive.path,
+        archive=labels.archive.name,
+        date=date,
+        unit=unit,
+        key=key,
+        exports=tuple(labels.exports[date]),
+        acquisitions=tuple(labels.acquisitions[date]),
+        other_statuses=others,
+        by_class=labels.layout.has_classes,
+        vocabulary=context.config.annotate.vocabulary,
+        sequence=context.next_sequence(),
+        run=context.run,
+    )
+
+
+def graphs(batches: list[AnnotateBatch], threads: int) -> Iterator[tuple[AnnotateBatch, Any]]:
+    """Yield one graph a batch; nothing is computed."""
+    for batch in batches:
+        yield batch, task(annotate, batch, threads=threads)
+
+
+def run(context: Context) -> None:
+    """Bring `annotations` up to date."""
+    batches, gone = plan(context)
+    state = context.store.state
+    state.delete(gone)
+
+    def done(batch: AnnotateBatch, part: WrittenPart) -> None:
+        mended = (state.get(ANNOTATE, export_unit(batch.unit, path)) for path in batch.exports)
+        state.delete([action for action in mended if action])
+        state.put(part.actions)
+
+    threads = context.config.compute.threads
+    context.execute("annotate", graphs(batches, threads), len(batches), done)
+    if context.commits:
+        context.commit()

@@ -1,0 +1,50 @@
+"""Report: the store → one HTML file for the people of the laboratory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from anabatch.report.build import build_report
+
+from .job import Job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .context import Context
+
+JOB = Job(
+    "report",
+    reads=(
+        "archive",
+        "acquisitions",
+        "annotations",
+        "labels",
+        "cells",
+        "embedding",
+        "clusters",
+        "models",
+    ),
+    writes=("report",),
+    parameters=("report",),
+)
+
+REPORT = "report.html"
+EVENTS = "events.jsonl"
+
+
+def run(context: Context) -> Path:
+    """Write the report of the store as it is now, and say where it lies."""
+    events = context.folder / EVENTS
+    lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
+    out = build_report(
+        context.store,
+        context.folder / REPORT,
+        config=context.config.report,
+        run=context.run,
+        events=[json.loads(line) for line in lines],
+        archive_roots={archive.name: archive.path for archive in context.config.archives},
+    )
+    context.reporter.say("report", f"report: {out}", path=str(out))
+    return out

@@ -1,0 +1,43 @@
+"""Simulate: an archive whose truth is known."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from anabatch.simulate.archive import simulate_archive
+
+from anabatch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def simulate(out: Path, *, images: int, seed: int, layout: str, size: str) -> Path:
+    """Draw an archive.
+
+    Parameters
+    ----------
+    out : Path
+        A folder for `DATA/` and `truth/`.
+    images, seed : int
+    layout : {'dated', 'by-class', 'unlabelled'}
+    size : str
+        WIDTHxHEIGHT in pixels.
+
+    Returns
+    -------
+    Path
+        The archive's root.
+
+    Raises
+    ------
+    ConfigurationError
+        The layout or the size cannot be drawn.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
+    if match is None:
+        what = f"{size!r} is not a size"
+        raise ConfigurationError(what, "Give WIDTHxHEIGHT, as 1388x1040.")
+    width, height = (int(number) for number in match.groups())
+    return simulate_archive(out, images=images, seed=seed, layout=layout, size=(width, height))
