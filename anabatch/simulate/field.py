@@ -121,7 +121,7 @@ def _draw_stain(rng: np.random.Generator, patterns: Sequence[str], amplitude: fl
     drawn = tuple(CATALOGUE[name].draw(rng) for name in patterns)
     level = float(np.exp(rng.uniform(np.log(0.04), np.log(0.14))))
     if set(patterns) == {"negative"}:
-        ratio = float(np.exp(rng.uniform(np.log(0.7), np.log(4.0))))
+        ratio = float(np.exp(rng.uniform(np.log(0.9), np.log(5.0))))
     else:
         level = max(level, 7.0 / amplitude)
         darker = rng.random() < (0.93 if any(is_cytoplasmic(name) for name in patterns) else 0.3)
