@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from anabatch.errors import UnreadableImageError, UnsupportedImageError
 
@@ -23,6 +24,9 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 # Pillow's 16-bit grey modes; everything else that is used decodes to 8 bits a channel.
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B"})
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+
+# TIFF's tags of that name, and the value of the second that means "white is zero".
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def decode(data: bytes, *, max_pixels: int) -> NDArray[Any]:
@@ -47,24 +51,41 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[Any]:
     UnsupportedImageError
         The image is too large, or has a sample format that no stage can use.
     """
+    if not data:
+        what = "the file is empty"
+        raise UnreadableImageError(what)
     try:
         with warnings.catch_warnings():
-            # Pillow's own guard warns from the header; ours below refuses, with the numbers.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            # What Pillow warns of (odd metadata, a short read) either decodes all the same, or
+            # is the error below.
+            warnings.simplefilter("ignore")
+            with _open(data) as image:
                 _refuse_unusable(image, max_pixels)
                 return _pixels(image)
     except UnsupportedImageError:
         raise
-    except Image.DecompressionBombError as error:
-        raise UnsupportedImageError(str(error), f"At most {max_pixels} pixels are read.") from error
     except UnidentifiedImageError as error:
-        what = "not a JPEG, PNG, TIFF or BMP image" if data else "the file is empty"
+        what = "not a JPEG, PNG, TIFF or BMP image"
         raise UnreadableImageError(what) from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        # Pillow's decoders raise all of these on broken files.
-        what = f"broken image: {error}"
+    except Exception as error:
+        # Pillow's decoders raise whatever they stumble over in a broken file.
+        what = f"broken image: {error or type(error).__name__}"
         raise UnreadableImageError(what) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open an image by its first bytes.
+
+    `Image.open` does the same, but refuses anything above 179 megapixels, by a limit that is
+    global to the process; ours is an argument, and is checked from the header as well.
+    """
+    Image.init()
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(data[:16]) is True:
+            return factory(io.BytesIO(data), "")
+    what = "unknown format"
+    raise UnidentifiedImageError(what)
 
 
 def _refuse_unusable(image: Image.Image, max_pixels: int) -> None:
@@ -75,10 +96,36 @@ def _refuse_unusable(image: Image.Image, max_pixels: int) -> None:
     if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
         what = f"sample format {image.mode!r} is not supported"
         raise UnsupportedImageError(what, "Save the image with 8 or 16 bits a sample.")
+    if _inverted(image):
+        what = "16-bit grey with white at zero is not supported"
+        raise UnsupportedImageError(what, "Save the image with black at zero.")
+    if _deep_colour(image):
+        what = "colour with more than 8 bits a sample is not supported"
+        raise UnsupportedImageError(what, "Save the channel that carries the signal as grey.")
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         what = f"the file holds {frames} frames"
         raise UnsupportedImageError(what, "Save every frame as a file of its own.")
+
+
+def _deep_colour(image: Image.Image) -> bool:
+    """Tell whether an image has more than 8 bits a sample where Pillow would keep only 8."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return False
+    if isinstance(image, TiffImageFile):
+        return bool(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 1)) > 8)
+    if isinstance(image, PngImageFile):
+        return any(";16" in str(tile.args) for tile in image.tile)
+    return False
+
+
+def _inverted(image: Image.Image) -> bool:
+    """Tell whether 16-bit grey has white at zero, which Pillow does not turn round."""
+    return (
+        image.mode in _SIXTEEN_BIT_MODES
+        and isinstance(image, TiffImageFile)
+        and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    )
 
 
 def _pixels(image: Image.Image) -> NDArray[Any]:

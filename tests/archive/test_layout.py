@@ -1,0 +1,210 @@
+"""Layouts: what paths and names say, which sizes are known, which layout an archive has."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anabatch.archive.layout import (
+    SHIPPED,
+    Layout,
+    NameParts,
+    PathParts,
+    detect_layout,
+    file_date,
+    load_layout,
+    parse_date,
+)
+from anabatch.errors import AmbiguousLayoutError, ConfigurationError
+
+DATED = load_layout("dated")
+BY_CLASS = load_layout("by-class")
+UNLABELLED = load_layout("unlabelled")
+
+
+def make(root, *paths):
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("20211214/005_SN08030/a.jpg", PathParts(dt.date(2021, 12, 14), "005", "SN08030")),
+        ("20140621/001_SN09001/a.jpg", PathParts(dt.date(2014, 6, 21), "001", "SN09001")),
+        ("20211214/essai 2/a.jpg", PathParts(dt.date(2021, 12, 14), "essai 2", None)),
+        ("20211301/005_SN08030/a.jpg", None),  # no thirteenth month
+        ("20211214/a.jpg", None),
+        ("20211214/005_SN08030/deep/a.jpg", None),
+        ("DATA/20211214/005_SN08030/a.jpg", None),
+    ],
+)
+def test_a_dated_path_gives_date_run_and_instrument(path, expected):
+    assert DATED.parse_path(path) == expected
+    assert file_date(path, DATED) == (expected.date if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("path", "class_name"),
+    [
+        ("Nucleaire/Dot sp100/Dot sp100_1.jpg", "Dot sp100"),
+        ("Centromere/1.jpg", "Centromere"),
+        ("a/b/c/1.jpg", None),
+        ("1.jpg", None),
+        ("20211214/005_SN08030/1.jpg", None),
+        ("pat_10/1.jpg", None),
+    ],
+)
+def test_the_class_is_the_folder_that_holds_the_image(path, class_name):
+    parts = BY_CLASS.parse_path(path)
+    assert (parts.class_name if parts else None) == class_name
+    if class_name:
+        assert class_name == path.split("/")[-2]
+        assert file_date(path, BY_CLASS) is None
+
+
+def test_only_folders_of_classes_have_classes():
+    assert [load_layout(name).has_classes for name in SHIPPED] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "033_0ae00987379_1_202524401_3_14_05.jpg",
+            NameParts("033", "0ae00987379", "202524401", "05"),
+        ),
+        ("003_0096197_1_1_3_14_04.jpg", NameParts("003", "0096197", "1", "04")),
+        ("042_0ae00987379_1_absent_3_14_07.jpg", NameParts("042", "0ae00987379", None, "07")),
+        ("042_0ae00987379_1__3_14_07.jpg", NameParts("042", "0ae00987379", None, "07")),
+        ("033_0ae00987379_1_0012_3_14_05.JPG", NameParts("033", "0ae00987379", "0012", "05")),
+        (".jpg", NameParts()),
+        ("Centromere_1.jpg", NameParts()),
+        ("", NameParts()),
+    ],
+)
+def test_an_image_name_gives_well_plate_and_sample(name, expected):
+    assert DATED.parse_image_name(name) == expected
+
+
+@given(st.text(max_size=60))
+def test_no_path_and_no_name_is_an_error(text):
+    for name in SHIPPED:
+        layout = load_layout(name)
+        layout.parse_path(text)
+        layout.parse_image_name(text)
+        layout.is_export(text)
+
+
+part = st.from_regex(r"[0-9a-z]{1,9}", fullmatch=True)
+
+
+@given(st.from_regex(r"[0-9]{3}", fullmatch=True), part, st.integers(0, 10**12), part, part)
+def test_every_well_formed_name_is_read_back(index, plate, sample, middle, well):
+    name = f"{index}_{plate}_1_{sample}_{middle}_14_{well}.jpg"
+    assert DATED.parse_image_name(name) == NameParts(index, plate, str(sample), well)
+
+
+@given(st.dates(dt.date(1900, 1, 1), dt.date(2999, 12, 31)))
+def test_dates_are_read_back(day):
+    assert parse_date(f"{day:%Y%m%d}") == day
+
+
+def test_exports_are_known_by_their_names():
+    assert DATED.is_export("exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv")
+    assert DATED.is_export("EXP_PL_LIS_20211215_101758_SN8030_negativ.CSV")
+    assert not DATED.is_export("exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv.bak")
+    assert not DATED.is_export("other.csv")
+    assert not BY_CLASS.is_export("exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv")
+
+
+def test_reference_pixels_come_from_the_user_then_the_layout_then_are_one():
+    assert DATED.reference_pixels(1388, 1040) == (1.0, True)
+    assert DATED.reference_pixels(2776, 2080) == (2.0, True)
+    assert DATED.reference_pixels(1296, 966) == (1.0, False)
+    assert DATED.reference_pixels(1040, 1388) == (1.0, False)
+    assert DATED.reference_pixels(2776, 2080, {"2776x2080": 1.5}) == (1.5, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("dated", ["20211214/005_SN08030/a.jpg", "20211215/001_SN08030/b.JPG", "20211215/x.log"]),
+        ("by-class", ["Nucleaire/Centromere/1.jpg", "Controle/Controle Neg/1.png"]),
+        ("by-class", ["Centromere/1.jpg", "Homogene/1.tif"]),
+        ("unlabelled", ["pat_7/pat_7_1.jpg", "pat_25/1.bmp", "pat_7/masks/.keep"]),
+    ],
+)
+def test_each_layout_is_detected(tmp_path, name, paths):
+    assert detect_layout(make(tmp_path, *paths)) == load_layout(name)
+
+
+def test_a_stray_image_does_not_hide_the_layout(tmp_path):
+    make(tmp_path, *[f"20211214/005_SN08030/{i}.jpg" for i in range(20)], "stray.jpg")
+    assert detect_layout(tmp_path).name == "dated"
+
+
+def test_the_folder_above_an_archive_is_refused_and_the_archive_named(tmp_path):
+    make(tmp_path, "DATA/20211214/005_SN08030/a.jpg", "readme.txt")
+    with pytest.raises(AmbiguousLayoutError, match="DATA is an archive of layout dated"):
+        detect_layout(tmp_path)
+
+
+def test_a_mixed_archive_is_refused_with_the_counts(tmp_path):
+    make(tmp_path, "20211214/005_SN08030/a.jpg", "Nucleaire/Centromere/1.jpg")
+    with pytest.raises(AmbiguousLayoutError, match="of 2 images fit dated 1, by-class 1"):
+        detect_layout(tmp_path)
+
+
+def test_an_archive_without_images_is_refused(tmp_path):
+    make(tmp_path, "20211214/x.log")
+    with pytest.raises(AmbiguousLayoutError, match=r"holds no images.*Name the layout"):
+        detect_layout(tmp_path)
+    with pytest.raises(ConfigurationError, match="no folder"):
+        detect_layout(tmp_path / "missing")
+
+
+def test_a_layout_is_read_from_a_file_and_its_digest_follows_its_content(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("name = 'mine'\npath = '^(?P<class_name>[^/]+)/[^/]+$'\n", encoding="utf-8")
+    first = load_layout(str(file))
+    assert first.has_classes
+    assert first.parse_image_name("033_0ae00987379_1_202524401_3_14_05.jpg") == NameParts()
+    file.write_text("name = 'mine'\npath = '^[^/]+$'\n", encoding="utf-8")
+    second = load_layout(str(file))
+    assert not second.has_classes
+    assert first.digest() != second.digest()
+    assert first.digest() == Layout(name="mine", path=first.path).digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "not valid TOML"),
+        ("name = 'x'", "path: Field required"),
+        ("name = 'x'\npath = '('", "not a regular expression"),
+        ("name = 'x'\npath = 'a'\ncolour = 1", "colour"),
+        ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n'big' = 1", "big"),
+        ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n1x1 = 0", "greater than 0"),
+    ],
+)
+def test_a_layout_that_cannot_be_used_is_refused(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        load_layout(str(file))
+
+
+def test_an_unknown_layout_is_refused_and_the_known_ones_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="dated, by-class, unlabelled"):
+        load_layout("by-colour")
+    file = tmp_path / "latin.toml"
+    file.write_bytes("name = 'é'".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load_layout(str(file))

@@ -1,0 +1,177 @@
+"""The listing: what counts as what, and what is a problem. It never writes."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from anabatch.archive.layout import load_layout
+from anabatch.archive.listing import list_archive
+from anabatch.errors import ConfigurationError
+
+DATED = load_layout("dated")
+RUN = "20211214/005_SN08030"
+
+
+def make(root, *paths):
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"xy")
+    return root
+
+
+def names(files):
+    return [file.relative_path for file in files]
+
+
+def test_images_exports_and_others_are_told_apart(tmp_path):
+    export = f"{RUN}/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv"
+    images = [f"{RUN}/{name}" for name in ("a.jpg", "b.JPG", "c.png", "d.tif", "e.tiff", "f.BMP")]
+    make(tmp_path, *images, export, f"{RUN}/notes.txt", "20211214/audit.log", f"{RUN}/table.csv")
+    (tmp_path / "20211216").mkdir()
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == images
+    assert names(listing.exports) == [export]
+    assert listing.others == 3
+    assert listing.problems == ()
+
+
+def test_a_listed_file_has_size_time_and_place(tmp_path):
+    make(tmp_path, f"{RUN}/a.jpg")
+    os.utime(tmp_path / RUN / "a.jpg", ns=(7, 1_639_500_000_123_456_789))
+    (file,) = list_archive(tmp_path, DATED).images
+    assert (file.size, file.mtime_ns, file.name) == (2, 1_639_500_000_123_456_789, "a.jpg")
+    assert file.path(tmp_path) == tmp_path / RUN / "a.jpg"
+
+
+def test_files_are_sorted_by_path_whatever_the_order_of_creation(tmp_path):
+    make(tmp_path, "20211215/001_SN08030/a.jpg", f"{RUN}/b.jpg", f"{RUN}/B.jpg", f"{RUN}/a.jpg")
+    found = names(list_archive(tmp_path, DATED).images)
+    assert found == sorted(found)
+    assert len(found) == 4
+
+
+def test_what_a_system_leaves_behind_is_passed_over(tmp_path):
+    make(
+        tmp_path,
+        f"{RUN}/._a.jpg",
+        f"{RUN}/.jpg",
+        f"{RUN}/thumbs.DB",
+        "System Volume Information/a.jpg",
+        "$RECYCLE.BIN/b.jpg",
+        ".Trash-1000/files/20211214/c.jpg",
+    )
+    listing = list_archive(tmp_path, DATED)
+    assert (listing.images, listing.others, listing.problems) == ((), 0, ())
+
+
+def test_an_empty_masks_folder_is_no_problem(tmp_path):
+    make(tmp_path, "pat_7/1.jpg", "pat_7/masks/.keep", "pat_8/masks/1.png")
+    listing = list_archive(tmp_path, load_layout("unlabelled"))
+    assert names(listing.images) == ["pat_7/1.jpg"]
+    assert listing.problems == ()
+
+
+def test_images_and_exports_at_odd_places_are_problems_not_lost(tmp_path):
+    make(
+        tmp_path,
+        "a.jpg",
+        "20211399/005_SN08030/b.jpg",
+        "20211214/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv",
+    )
+    listing = list_archive(tmp_path, DATED)
+    assert listing.images == ()
+    assert listing.exports == ()
+    assert dict(listing.problems) == {
+        "a.jpg": "an image at a place where the layout dated has none",
+        "20211399/005_SN08030/b.jpg": "an image at a place where the layout dated has none",
+        "20211214/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv": (
+            "an export at a place where the layout dated has none"
+        ),
+    }
+
+
+def test_links_are_followed_only_to_files_inside(tmp_path):
+    root = make(tmp_path / "archive", f"{RUN}/a.jpg")
+    make(tmp_path / "elsewhere", "b.jpg")
+    folder = root / RUN
+    (folder / "inside.jpg").symlink_to("a.jpg")
+    (folder / "outside.jpg").symlink_to(tmp_path / "elsewhere" / "b.jpg")
+    (folder / "broken.jpg").symlink_to("missing.jpg")
+    (folder / "circle.jpg").symlink_to("circle.jpg")
+    (root / "20211215").symlink_to(root / "20211214")
+    listing = list_archive(root, DATED)
+    assert names(listing.images) == [f"{RUN}/a.jpg", f"{RUN}/inside.jpg"]
+    problems = dict(listing.problems)
+    assert sorted(problems) == [
+        f"{RUN}/broken.jpg",
+        f"{RUN}/circle.jpg",
+        f"{RUN}/outside.jpg",
+        "20211215",
+    ]
+    assert "leads out of the archive" in problems[f"{RUN}/outside.jpg"]
+    assert "link to a folder" in problems["20211215"]
+
+
+def test_the_root_itself_may_be_a_link(tmp_path):
+    make(tmp_path / "disk", f"{RUN}/a.jpg")
+    (tmp_path / "mounted").symlink_to(tmp_path / "disk")
+    listing = list_archive(tmp_path / "mounted", DATED)
+    assert names(listing.images) == [f"{RUN}/a.jpg"]
+    assert listing.problems == ()
+
+
+def test_what_is_no_regular_file_is_a_problem(tmp_path):
+    folder = tmp_path / RUN
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as unix:
+        here = os.open(folder, os.O_RDONLY)
+        unix.bind(f"/proc/self/fd/{here}/socket.jpg")
+        os.close(here)
+    problems = dict(list_archive(tmp_path, DATED).problems)
+    assert problems == {
+        f"{RUN}/pipe.jpg": "not a regular file",
+        f"{RUN}/socket.jpg": "not a regular file",
+    }
+
+
+def test_a_name_that_is_not_utf8_is_a_problem(tmp_path):
+    (tmp_path / RUN).mkdir(parents=True)
+    try:
+        (tmp_path / RUN / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    ((path, reason),) = list_archive(tmp_path, DATED).problems
+    assert path == f"{RUN}/caf\\xe9.jpg"
+    assert "not UTF-8" in reason
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem_and_the_rest_is_listed(tmp_path, monkeypatch):
+    make(tmp_path, f"{RUN}/a.jpg", "20211215/001_SN08030/b.jpg")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("20211214"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == ["20211215/001_SN08030/b.jpg"]
+    assert listing.problems == (("20211214", "the folder cannot be read: Permission denied"),)
+
+
+def test_a_missing_root_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigurationError, match="mounted"):
+        list_archive(tmp_path / "missing", DATED)
+
+
+def test_listing_changes_nothing(tmp_path):
+    make(tmp_path, f"{RUN}/a.jpg", "20211214/audit.log")
+    before = sorted((p, p.lstat().st_mtime_ns) for p in tmp_path.rglob("*"))
+    list_archive(tmp_path, DATED)
+    assert sorted((p, p.lstat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
