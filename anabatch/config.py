@@ -99,7 +99,8 @@ class SegmentConfig(Section):
     min_size : int
         Smallest mask, in network pixels; Cellpose's default.
     tile, tile_overlap : int, float
-        Side of the network's tiles in pixels, and the share that neighbours overlap.
+        Side of the network's tiles in network pixels, a multiple of 16, and the share that
+        neighbours overlap.
     tiles_per_batch : int
         Tiles that go through the network at once. The last batch is padded, so that results do
         not depend on neighbours.
@@ -119,7 +120,7 @@ class SegmentConfig(Section):
     flow_threshold: Annotated[float, Field(ge=0)] = 0.4
     cellprob_threshold: float = 0.0
     min_size: Annotated[int, Field(ge=0)] = 15
-    tile: Annotated[int, Field(ge=64)] = 224
+    tile: Annotated[int, Field(ge=64, multiple_of=16)] = 224
     tile_overlap: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     tiles_per_batch: Count = 8
     device: Literal["cpu", "cuda"] = "cpu"

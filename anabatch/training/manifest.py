@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from anabatch.weights import FOLDER, file_digest, manifest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def update_entry(name: str, changes: dict[str, Any], folder: Path = FOLDER) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def update_entry(name: str, changes: dict[str, Any], folder: Path = FOLDER) -> d
         There is no manifest in the folder.
     """
     path = folder / "manifest.json"
-    with FileLock(folder / ".manifest.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / "anabatch-manifest.lock"):
         entries = manifest(folder)
         entry = {**entries.get(name, {}), **changes}
         if "file" in changes:

@@ -1,0 +1,280 @@
+"""The adapter to Cellpose 3: tiles in, flows and probabilities out; flows in, masks out.
+
+All that is known of Cellpose's inside stands in this file, so that another generation of it is
+another file.
+
+References
+----------
+Stringer C., Wang T., Michaelos M., Pachitariu M. (2021). Cellpose: a generalist algorithm for
+cellular segmentation. Nature Methods 18, 100-106.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.errors import DeviceError, WeightsError
+from anabatch.segmentation.labels import consecutive, count, fill_and_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anabatch.config import SegmentConfig
+    from anabatch.weights import WeightsFile
+
+NUCLEI_DIAMETER = 17.0
+"""Cellpose's own `nuclei` model sees nuclei of this many pixels, whatever its file says."""
+
+DEFAULT_DIAMETER = 30.0
+"""What the other models see, where their file does not say."""
+
+LOSSES = ("too_large", "flow_error", "too_small")
+"""Why masks are given up, in the order of Cellpose's checks."""
+
+OUTPUTS = 3
+"""Flow along y, flow along x (both times five), and the logit of being a cell."""
+
+# Euler steps of one network pixel each; Cellpose's own number.
+_STEPS = 200
+# Cellpose's own: larger masks, as a share of the image, are taken for background.
+_LARGEST_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks of one image, and how many were given up.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        1 to n in network pixels; 0 is no mask.
+    dropped : dict
+        Masks lost to each of Cellpose's checks, by :data:`LOSSES`.
+    """
+
+    labels: NDArray[np.int32]
+    dropped: dict[str, int]
+
+
+class CellposeNetwork:
+    """A Cellpose network on one device.
+
+    Parameters
+    ----------
+    file : WeightsFile
+        A file that Cellpose 3 saved, or a shipped `.npz`.
+    device : {'cpu', 'cuda'}
+
+    Attributes
+    ----------
+    diameter : float
+        The object diameter that images are to be scaled to, in network pixels.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there.
+    WeightsError
+        The file is no Cellpose 3 network.
+    """
+
+    def __init__(self, file: WeightsFile, *, device: str) -> None:
+        self._device = require_device(device)
+        state = _read_state(file)
+        self.diameter = _diameter(file, state)
+        self._net = build_network(widths_of(state, file), self.diameter)
+        _load(self._net, state, file)
+        # Channels last: the same network, in half the time on processors.
+        import torch
+
+        self._net.to(self._device, memory_format=torch.channels_last).eval()
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network once.
+
+        Parameters
+        ----------
+        tiles : ndarray of float32, shape (tiles, 2, side, side)
+            Channels: what to segment, and nuclei or zeros.
+
+        Returns
+        -------
+        ndarray of float32, shape (tiles, 3, side, side)
+        """
+        import torch
+
+        with torch.inference_mode():
+            given = torch.from_numpy(tiles).to(self._device)
+            answer = self._net(given.contiguous(memory_format=torch.channels_last))[0]
+            return np.ascontiguousarray(answer.cpu().numpy(), dtype=np.float32)
+
+
+def require_device(name: str) -> Any:
+    """Return the torch device, set so that results repeat.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there. Nothing falls back to another.
+    """
+    import torch
+
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            what = "segment.device is 'cuda', and PyTorch finds no CUDA device here"
+            raise DeviceError(what, "Run where there is one, or set segment.device to 'cpu'.")
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)
+
+
+def build_network(widths: list[int], diameter: float) -> Any:
+    """Return Cellpose's U-Net with random weights.
+
+    Parameters
+    ----------
+    widths : list of int
+        Input channels, then the channels of every level.
+    diameter : float
+        Object diameter that the network works at, in its own pixels.
+    """
+    from cellpose.resnet_torch import CPnet
+
+    return CPnet(list(widths), OUTPUTS, sz=3, mkldnn=False, max_pool=True, diam_mean=diameter)
+
+
+def save_network(net: Any, path: Any) -> None:
+    """Write a network's weights as a compressed `.npz` without pickles.
+
+    Kernels are stored in half precision; vectors (biases, batch statistics) are few and need the
+    range, and stay in single precision.
+    """
+    arrays = {
+        name: value.detach().cpu().numpy().astype(np.float16 if value.ndim > 1 else np.float32)
+        for name, value in net.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    np.savez_compressed(path, **arrays)
+
+
+def _read_state(file: WeightsFile) -> dict[str, NDArray[Any]]:
+    """Return parameter name to array, from either format."""
+    if file.path.suffix == ".npz":
+        try:
+            with np.load(file.path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise _not_a_network(file, str(error)) from error
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(file.path, map_location="cpu", weights_only=True)
+        return {name: value.numpy() for name, value in state.items()}
+    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError) as error:
+        raise _not_a_network(file, str(error)) from error
+
+
+def _not_a_network(file: WeightsFile, why: str) -> WeightsError:
+    what = f"{file.path} holds no Cellpose 3 network: {why}"
+    return WeightsError(what, "Name a file that Cellpose 3 saved, or a shipped network.")
+
+
+def widths_of(state: Mapping[str, NDArray[Any]], file: WeightsFile) -> list[int]:
+    """Return input channels and the channels of every level, as the weights' shapes say."""
+    if "W2" in state:
+        raise _not_a_network(file, "it is of Cellpose 4")
+    widths: list[int] = []
+    while (
+        kernel := state.get(f"downsample.down.res_down_{len(widths)}.proj.1.weight")
+    ) is not None:
+        widths.append(int(kernel.shape[0]))
+    if not widths:
+        raise _not_a_network(file, "it lacks the first level's weights")
+    inputs = int(state["downsample.down.res_down_0.proj.1.weight"].shape[1])
+    if inputs != 2:
+        raise _not_a_network(file, f"it takes {inputs} channels, and two are given")
+    return [inputs, *widths]
+
+
+def _diameter(file: WeightsFile, state: Mapping[str, NDArray[Any]]) -> float:
+    if file.name == "nuclei":
+        return NUCLEI_DIAMETER
+    if "diam_mean" in state:
+        return float(np.asarray(state["diam_mean"]).ravel()[0])
+    return DEFAULT_DIAMETER
+
+
+def _load(net: Any, state: Mapping[str, NDArray[Any]], file: WeightsFile) -> None:
+    import torch
+
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    optional = ("diam_mean", "diam_labels", "num_batches_tracked")
+    try:
+        answer = net.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise _not_a_network(file, str(error)) from error
+    missing = [name for name in answer.missing_keys if not name.endswith(optional)]
+    if missing:
+        raise _not_a_network(file, f"it lacks {len(missing)} weights, such as {missing[0]}")
+
+
+def find_masks(
+    flows: NDArray[np.float32], probability: NDArray[np.float32], config: SegmentConfig
+) -> Masks:
+    """Follow the flows to masks, at the network's own resolution, by Cellpose's own functions.
+
+    Parameters
+    ----------
+    flows : ndarray of float32, shape (2, H, W)
+        The network's flows along y and x, five times unit length.
+    probability : ndarray of float32, shape (H, W)
+        Logits.
+    config : SegmentConfig
+        Thresholds, and the smallest mask in network pixels.
+
+    Returns
+    -------
+    Masks
+        What `cellpose.dynamics.compute_masks` returns, holes filled, with its losses counted.
+    """
+    import torch
+    from cellpose import dynamics
+
+    inside = probability > config.cellprob_threshold
+    # Cellpose wants more than ten pixels to flow to one place before it begins a mask.
+    if np.count_nonzero(inside) <= 10:
+        return Masks(np.zeros(probability.shape, np.int32), dict.fromkeys(LOSSES, 0))
+    device = torch.device("cpu")
+    where = np.nonzero(inside)
+    ends = dynamics.follow_flows(flows * inside / 5.0, where, niter=_STEPS, device=device)
+    ends = torch.from_numpy(ends).int()
+    found = dynamics.get_masks_torch(ends, where, probability.shape, max_size_fraction=1.0)
+    found = consecutive(found)
+    small = _without_large(found)
+    consistent = small
+    if config.flow_threshold > 0 and small.any():
+        consistent = dynamics.remove_bad_flow_masks(
+            small.copy(), flows, threshold=config.flow_threshold, device=device
+        )
+    kept = fill_and_filter(consistent, config.min_size)
+    counts = [count(labels) for labels in (found, small, consistent, kept)]
+    losses = (before - after for before, after in pairwise(counts))
+    return Masks(kept, dict(zip(LOSSES, losses, strict=True)))
+
+
+def _without_large(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    sizes = np.bincount(labels.ravel())
+    large = sizes > _LARGEST_SHARE * labels.size
+    large[0] = False
+    return consecutive(np.where(large[labels], 0, labels))

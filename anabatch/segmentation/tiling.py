@@ -1,0 +1,202 @@
+"""Images of any size through a network of one tile size, many images in one batch.
+
+Every batch has one fixed shape; the last is padded with empty tiles. So the answer for a tile does
+not depend on what else is in its batch, and the answer for an image on nothing but the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from anabatch.config import SegmentConfig
+
+# The U-Net halves its input several times; Cellpose rounds up to this many pixels, and keeps at
+# least half of it empty on every side.
+_ROUND = 16
+# Width of the sigmoid by which tiles fade towards their border, in network pixels; Cellpose's own.
+_FADE = 7.5
+# The logit where there is nothing to look at.
+_SURELY_OUTSIDE = -10.0
+
+
+class TileNetwork(Protocol):
+    """What runs tiles: (n, channels, side, side) to (n, 3, side, side), float32."""
+
+    def __call__(self, tiles: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Return flows along y and x and the logit, for every pixel of every tile."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """What a network says of one image, in network pixels.
+
+    Attributes
+    ----------
+    flows : ndarray of float32, shape (2, h, w)
+        Flows along y and x, five times unit length.
+    probability : ndarray of float32, shape (h, w)
+        Logits of being inside a cell.
+    """
+
+    flows: NDArray[np.float32]
+    probability: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How one image is cut.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    padded : tuple of int
+        Its size after padding.
+    before : tuple of int
+        Rows above and columns left that were padded.
+    corners : tuple of (int, int)
+        First row and column of every tile in the padded image.
+    side : int
+        Side of the tiles.
+    """
+
+    shape: tuple[int, int]
+    padded: tuple[int, int]
+    before: tuple[int, int]
+    corners: tuple[tuple[int, int], ...]
+    side: int
+
+
+def plan_grid(shape: tuple[int, int], side: int, overlap: float) -> Grid:
+    """Cut an image as Cellpose does, but for images below the tile's size, which are padded to it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) in network pixels.
+    side : int
+        Side of the tiles, in pixels.
+    overlap : float
+        Least share of a tile that its neighbour sees too.
+    """
+    before, padded, starts = [], [], []
+    for length in shape:
+        missing = _ROUND * int(np.ceil(length / _ROUND)) - length
+        first = _ROUND // 2 + missing // 2
+        total = max(length + missing + _ROUND, side)
+        tiles = 1 if total <= side else int(np.ceil((1 + 2 * overlap) * total / side))
+        before.append(first)
+        padded.append(total)
+        starts.append([int(at) for at in np.linspace(0, total - side, tiles)])
+    corners = tuple((row, column) for row in starts[0] for column in starts[1])
+    return Grid(shape, (padded[0], padded[1]), (before[0], before[1]), corners, side)
+
+
+def cut(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """Return the tiles of an image, shape (tiles, channels, side, side)."""
+    after = [
+        total - first - length
+        for total, first, length in zip(grid.padded, grid.before, grid.shape, strict=True)
+    ]
+    padded = np.pad(image, ((0, 0), (grid.before[0], after[0]), (grid.before[1], after[1])))
+    return np.stack(
+        [
+            padded[:, row : row + grid.side, column : column + grid.side]
+            for row, column in grid.corners
+        ]
+    )
+
+
+def blend(tiles: NDArray[np.float32], grid: Grid) -> NetworkOutput:
+    """Average overlapping tiles, each fading towards its border, and take the padding off.
+
+    Parameters
+    ----------
+    tiles : ndarray of float32, shape (tiles, 3, side, side)
+    grid : Grid
+    """
+    total = np.zeros((tiles.shape[1], *grid.padded), np.float32)
+    weight = np.zeros(grid.padded, np.float64)
+    fade = _fade(grid.side)
+    for tile, (row, column) in zip(tiles, grid.corners, strict=True):
+        window = slice(row, row + grid.side), slice(column, column + grid.side)
+        total[(slice(None), *window)] += tile * fade
+        weight[window] += fade
+    total /= weight
+    rows = slice(grid.before[0], grid.before[0] + grid.shape[0])
+    columns = slice(grid.before[1], grid.before[1] + grid.shape[1])
+    whole = np.ascontiguousarray(total[:, rows, columns])
+    return NetworkOutput(flows=whole[:2], probability=whole[2])
+
+
+def _fade(side: int) -> NDArray[np.float64]:
+    """Return weights of a tile, shape (side, side): 1 in the middle, falling near the border."""
+    distance = np.abs(np.arange(side) - (side - 1) / 2)
+    profile = 1 / (1 + np.exp((distance - (side / 2 - 20)) / _FADE))
+    return np.asarray(profile * profile[:, np.newaxis])
+
+
+def run_tiled(
+    network: TileNetwork, images: Sequence[NDArray[np.float32]], config: SegmentConfig
+) -> list[NetworkOutput]:
+    """Run a network over images, their tiles pooled into batches of one shape.
+
+    Parameters
+    ----------
+    network : callable
+        (n, channels, side, side) to (n, 3, side, side).
+    images : sequence of ndarray of float32, shape (channels, h, w)
+        Sizes may differ. An image that is 0 everywhere is not shown to the network: there is
+        nothing in it.
+    config : SegmentConfig
+        The tiles' side, overlap and number in a batch.
+
+    Returns
+    -------
+    list of NetworkOutput
+        In the order of the images.
+    """
+    grids = [plan_grid(_size(image), config.tile, config.tile_overlap) for image in images]
+    shown = [index for index, image in enumerate(images) if image.any()]
+    tiles = (tile for index in shown for tile in cut(images[index], grids[index]))
+    answers = _run_batches(network, tiles, config.tiles_per_batch)
+    outputs = [_nothing(_size(image)) for image in images]
+    for index in shown:
+        own = np.stack([next(answers) for _ in grids[index].corners])
+        outputs[index] = blend(own, grids[index])
+    return outputs
+
+
+def _size(image: NDArray[np.float32]) -> tuple[int, int]:
+    return image.shape[1], image.shape[2]
+
+
+def _nothing(shape: tuple[int, int]) -> NetworkOutput:
+    return NetworkOutput(
+        flows=np.zeros((2, *shape), np.float32),
+        probability=np.full(shape, _SURELY_OUTSIDE, np.float32),
+    )
+
+
+def _run_batches(
+    network: TileNetwork, tiles: Iterator[NDArray[np.float32]], size: int
+) -> Iterator[NDArray[np.float32]]:
+    batch: list[NDArray[np.float32]] = []
+    for tile in tiles:
+        batch.append(tile)
+        if len(batch) == size:
+            yield from network(np.stack(batch))
+            batch = []
+    if batch:
+        filled = len(batch)
+        batch += [np.zeros_like(batch[0])] * (size - filled)
+        yield from network(np.stack(batch))[:filled]

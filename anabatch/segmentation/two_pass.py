@@ -1,0 +1,109 @@
+"""The segmenter: both networks, loaded once a process, and the five steps in order."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from anabatch.segmentation import recipe
+from anabatch.segmentation.models import resolve_model, segmentation_digest, uses_nuclei
+from anabatch.segmentation.recipe import Segmentation
+from anabatch.segmentation.tiling import run_tiled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from anabatch.config import SegmentConfig
+    from anabatch.segmentation.cellpose import CellposeNetwork
+
+__all__ = ["Segmentation", "TwoPassSegmenter", "segmenter_for"]
+
+
+class TwoPassSegmenter:
+    """Segments images by the study's recipe.
+
+    It pickles as its parameters; networks are loaded where and when they are first used.
+
+    Parameters
+    ----------
+    config : SegmentConfig
+    threads : int
+        Threads of the numerical libraries. Results are equal for equal numbers.
+    """
+
+    def __init__(self, config: SegmentConfig, *, threads: int = 1) -> None:
+        self.config = config
+        self.threads = threads
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (self.config, self.threads)
+
+    @cached_property
+    def digest(self) -> str:
+        """What all of the segmentation's parameters and weights come down to: 32 hex digits."""
+        return segmentation_digest(self.config)
+
+    @cached_property
+    def nucleus_network(self) -> CellposeNetwork:
+        """The network of the first pass; used by the two-pass recipe alone."""
+        return self._network(self.config.nuclei_model)
+
+    @cached_property
+    def cell_network(self) -> CellposeNetwork:
+        """The network of the second pass."""
+        return self._network(self.config.cell_model)
+
+    def _network(self, name: str) -> CellposeNetwork:
+        from anabatch.segmentation.cellpose import CellposeNetwork
+
+        return CellposeNetwork(resolve_model(name), device=self.config.device)
+
+    def segment(
+        self, signals: Sequence[NDArray[Any]], pixels_per_reference_pixel: Sequence[float]
+    ) -> list[Segmentation]:
+        """Segment a batch of images.
+
+        Parameters
+        ----------
+        signals : sequence of ndarray of uint8 or uint16, shape (H, W)
+            Sizes may differ.
+        pixels_per_reference_pixel : sequence of float
+            Source pixels that make one reference pixel, for every image.
+
+        Returns
+        -------
+        list of Segmentation
+            In the order of the images; each depends on its own image alone.
+
+        Raises
+        ------
+        DeviceError
+            The configured device is not there.
+        WeightsError
+            A network's weights are missing or unusable.
+        """
+        import torch
+
+        torch.set_num_threads(self.threads)
+        config = self.config
+        nucleus_diameter = self.nucleus_network.diameter if uses_nuclei(config) else 1.0
+        fields, inputs = recipe.prepare(
+            signals, pixels_per_reference_pixel, config, nucleus_diameter
+        )
+        outputs = run_tiled(self.nucleus_network, inputs, config) if inputs else []
+        nuclei = recipe.find_nuclei(fields, outputs, config)
+        inputs = recipe.recombine(fields, nuclei, config, self.cell_network.diameter)
+        outputs = run_tiled(self.cell_network, inputs, config)
+        return recipe.find_cells(fields, nuclei, outputs, config)
+
+
+def _remake(config: SegmentConfig, threads: int) -> TwoPassSegmenter:
+    return TwoPassSegmenter(config, threads=threads)
+
+
+@lru_cache(maxsize=1)
+def segmenter_for(config: SegmentConfig, threads: int = 1) -> TwoPassSegmenter:
+    """Return this process's segmenter for a configuration; the last one is kept."""
+    return TwoPassSegmenter(config, threads=threads)

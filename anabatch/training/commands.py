@@ -1,0 +1,81 @@
+"""What the training commands of the segmentation networks have in common."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anabatch.training.manifest import update_entry
+from anabatch.training.unet import Schedule
+
+if TYPE_CHECKING:
+    import argparse
+
+# Options that change nothing of the result, and so do not belong into the recorded command.
+_NOT_RECORDED = frozenset({"quiet"})
+
+
+def add_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a training's length and of the network's size."""
+    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fields", type=int, default=336, help="simulated fields")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--images-per-epoch", type=int, default=400)
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 112])
+    parser.add_argument("--crop", type=int, default=128, help="side of crops, in network pixels")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quiet", action="store_true")
+
+
+def schedule_from(options: argparse.Namespace, diameter: float) -> Schedule:
+    """Return the schedule that the options name, and turn Cellpose's progress lines on."""
+    if not options.quiet:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    return Schedule(
+        widths=tuple(options.widths),
+        diameter=diameter,
+        epochs=options.epochs,
+        images_per_epoch=options.images_per_epoch,
+        crop=options.crop,
+        seed=options.seed,
+        threads=options.threads,
+    )
+
+
+def finish(
+    name: str, options: argparse.Namespace, data: list[dict[str, Any]], losses: list[float]
+) -> None:
+    """Enter the trained network in the manifest beside it, if there is one.
+
+    Its `quality` is measured by `python -m anabatch.training.evaluate --record`.
+    """
+    if not (options.out.parent / "manifest.json").exists():
+        return
+    changes = {
+        "file": options.out.name,
+        "command": command_of(name, options),
+        "data": data,
+        "seed": options.seed,
+        "final_loss": round(losses[-1], 4),
+        "quality": {},
+    }
+    update_entry(name, changes, options.out.parent)
+
+
+def command_of(name: str, options: argparse.Namespace) -> str:
+    """Return the command that reproduces a network: folders by placeholder, the rest as given."""
+    words = [f"python -m anabatch.training.{name.removeprefix('anabatch-')}"]
+    for key, value in sorted(vars(options).items()):
+        if key in _NOT_RECORDED:
+            continue
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, Path):
+            shown = value.name if key == "out" else key.upper()
+        elif isinstance(value, list):
+            shown = " ".join(str(item) for item in value)
+        else:
+            shown = str(value)
+        words.append(f"{flag} {shown}")
+    return " ".join(words)

@@ -1,0 +1,77 @@
+"""Train `anabatch-nuclei`: `python -m anabatch.training.nuclei --dsb2018 DIR --out FILE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anabatch.config import SegmentConfig
+from anabatch.segmentation.labels import resize_nearest
+from anabatch.segmentation.recipe import network_input, nucleus_channels, to_reference
+from anabatch.training import dsb2018
+from anabatch.training.commands import add_schedule, finish, schedule_from
+from anabatch.training.fields import training_fields
+from anabatch.training.unet import Sample, train_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+NAME = "anabatch-nuclei"
+DIAMETER = 24.0
+"""Network pixels for the configured nucleus diameter."""
+
+# Share of the drawn crops that come from real images, all in all.
+_REAL_SHARE = 0.35
+
+
+def sample(
+    signal: NDArray[np.uint8], labels: NDArray[np.int32], config: SegmentConfig, weight: float
+) -> Sample:
+    """Return a field at reference resolution as the nucleus network sees it."""
+    scale = DIAMETER / config.nucleus_diameter
+    channels = network_input(*nucleus_channels(signal, config), scale)
+    shape = (channels.shape[1], channels.shape[2])
+    return Sample(channels, resize_nearest(labels, shape), weight)
+
+
+def simulated(count: int, seed: int, config: SegmentConfig) -> Iterator[Sample]:
+    """Return samples of simulated fields."""
+    for field in training_fields(count, seed):
+        yield sample(field.signal, field.nuclei, config, (1 - _REAL_SHARE) / count)
+
+
+def real(folder: Path, config: SegmentConfig) -> Iterator[Sample]:
+    """Return samples of all images of the Data Science Bowl that are not held out."""
+    chosen = dsb2018.names(folder, test=False)
+    for name in chosen:
+        image = dsb2018.read(folder, name)
+        reference = to_reference(image.signal, image.pixels_per_reference_pixel)
+        labels = resize_nearest(image.labels, (reference.shape[0], reference.shape[1]))
+        yield sample(reference, labels, config, _REAL_SHARE / len(chosen))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, write the file, and enter it in the manifest beside it."""
+    parser = argparse.ArgumentParser(prog="python -m anabatch.training.nuclei", description=__doc__)
+    parser.add_argument("--dsb2018", type=Path, required=True, help="folder of images/ and labels/")
+    add_schedule(parser)
+    options = parser.parse_args(arguments)
+    config = SegmentConfig()
+    samples = [
+        *simulated(options.fields, options.seed, config),
+        *real(options.dsb2018, config),
+    ]
+    losses = train_network(samples, schedule_from(options, DIAMETER), options.out)
+    data = [
+        {"simulator": "anabatch.simulate.field", "fields": options.fields, "seed": options.seed},
+        {"source": dsb2018.SOURCE, "digest": dsb2018.folder_digest(options.dsb2018)},
+    ]
+    finish(NAME, options, data, losses)
+
+
+if __name__ == "__main__":
+    main()
