@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_exports
 
-from anabatch.archive.listing import file_date, list_archive
+from anabatch.archive.layout import file_date
+from anabatch.archive.listing import list_archive
 from anabatch.compute import task
 from anabatch.stages.annotate import (
     VERSION,

@@ -15,6 +15,7 @@ from anabatch.compute import limit_threads_of_this_process
 from anabatch.config import Config, load_config, parse_config, resolve_paths
 from anabatch.errors import AnabatchError, ConfigurationError
 
+from .exit_codes import exit_code
 from .reporter import Reporter
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _perform(
     job: Callable[[Context], Any], config: Config, log_format: LogFormat, date: dt.datetime | None
 ) -> None:
     """Run a job in a session, and end the process with its exit code."""
-    from .session import exit_code, session
+    from .session import session
 
     reporter = Reporter(log_format.value)
     only_date = date.date() if date else None
@@ -231,7 +232,5 @@ def main() -> None:
 
 
 def _end(error: BaseException, text: str) -> None:
-    from .session import exit_code
-
     sys.stderr.write(f"{text}\n")
     sys.exit(exit_code(error))

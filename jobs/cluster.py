@@ -9,11 +9,11 @@ from anabatch.compute import gather, task, tree
 from anabatch.errors import PopulationError
 from anabatch.stages import cluster as stage
 from anabatch.stages.cluster import ClusterBatch
+from anabatch.stages.embed import KIND as KPCA
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
 
-from . import embed
 from .generations import Kind, current, next_generation, reason_to_fit, sources
 from .job import Job
 
@@ -146,7 +146,7 @@ def assign_graphs(
 def run(context: Context, *, refit: bool = False) -> None:
     """Fit the clusters if that is due, assign what they have not been, and commit both."""
     state = context.store.state
-    embedding = current(state, embed.stage.KIND, CLUSTER_MODEL)
+    embedding = current(state, KPCA, CLUSTER_MODEL)
     if embedding is None:
         context.reporter.warn("too_few", "cluster: there is no embedding yet", job="cluster")
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from anabatch.report.build import build_report
 
 from .job import Job
+from .session import EVENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,6 @@ JOB = Job(
 )
 
 REPORT = "report.html"
-EVENTS = "events.jsonl"
 
 
 def run(context: Context) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.acquisition import acquisition_id
-from anabatch.archive.listing import file_date, list_archive
+from anabatch.archive.layout import file_date
+from anabatch.archive.listing import list_archive
 from anabatch.compute import task
 from anabatch.stages.scan import ScanBatch, scan, settings_digest
+from anabatch.store.actions import OK
 from anabatch.store.live import SCAN
 
 from .job import Job
@@ -92,8 +94,31 @@ def run(context: Context) -> None:
         gone=len(found.gone),
         unchanged=found.unchanged,
     )
+    _warn_of_sizes(context, found)
     if context.commits:
         context.commit()
+
+
+def _warn_of_sizes(context: Context, found: ScanPlan) -> None:
+    """Name the image sizes for which nobody said how many pixels make a reference pixel."""
+    archives = {archive.name: archive for archive in context.config.archives}
+    unknown: Counter[tuple[str, int, int]] = Counter()
+    read = {(batch.archive, file.relative_path) for batch in found.batches for file in batch.files}
+    for action in context.store.state.stage(SCAN):
+        facts = action.components
+        if action.outcome != OK or (action.archive, facts["relative_path"]) not in read:
+            continue
+        archive = archives[action.archive]
+        own = archive.pixels_per_reference_pixel
+        size = (int(facts["width"]), int(facts["height"]))
+        if not context.layout(archive).reference_pixels(*size, own)[1]:
+            unknown[action.archive, *size] += 1
+    for (name, width, height), images in sorted(unknown.items()):
+        text = (
+            f"archive {name}: {images} images of {width} x {height}: size unknown, one pixel is "
+            "taken for one reference pixel; name it in pixels_per_reference_pixel if not"
+        )
+        context.reporter.warn("size", text, archive=name, width=width, height=height, images=images)
 
 
 def _tell(context: Context, archive: ArchiveConfig, layout: Layout, listing: Listing) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,13 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anabatch.compute import Cluster
-from anabatch.errors import AnabatchError, ConfigurationError, GuardError, StoreLockedError
 from anabatch.store.durable import make_folder, replace_text
 from anabatch.store.lock import hold
 from anabatch.store.root import RUNS, create_store
 
 from .context import Context, new_run_id
-from .report import EVENTS
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -28,20 +25,8 @@ if TYPE_CHECKING:
 
     from .reporter import Reporter
 
-DONE, BUG, USAGE, QUARANTINE, GUARD, DISK, LOCKED, CONFIGURATION, INTERRUPTED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    74,
-    75,
-    78,
-    130,
-)
-"""Exit codes; the large ones are those of sysexits.h and of shells."""
-
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+EVENTS = "events.jsonl"
+"""A run's record of what it said."""
 
 
 @contextmanager
@@ -110,28 +95,3 @@ def _failure(action: Action) -> dict[str, str]:
         "path": str(action.components.get("relative_path", "")),
         "reason": action.reason or "",
     }
-
-
-def exit_code(error: BaseException | None, quarantined: int = 0) -> int:
-    """Return the exit code of a run that ended so.
-
-    Parameters
-    ----------
-    error : BaseException or None
-        What ended it.
-    quarantined : int
-        Items in the store's quarantine.
-    """
-    if error is None:
-        return QUARANTINE if quarantined else DONE
-    codes: tuple[tuple[type[BaseException], int], ...] = (
-        (KeyboardInterrupt, INTERRUPTED),
-        (StoreLockedError, LOCKED),
-        (ConfigurationError, CONFIGURATION),
-        (GuardError, GUARD),
-    )
-    for kind, code in codes:
-        if isinstance(error, kind):
-            return code
-    full = isinstance(error, OSError) and not isinstance(error, AnabatchError)
-    return DISK if full and error.errno in _DISK_ERRORS else BUG

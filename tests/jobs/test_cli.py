@@ -1,0 +1,154 @@
+"""The command line, as a process: what it prints, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from anabatch.simulate.archive import simulate_archive
+
+ANABATCH = Path(sys.executable).with_name("anabatch")
+
+HOLDER = """
+import pathlib, sys, time
+from anabatch.store.lock import hold
+with hold(pathlib.Path(sys.argv[1]), run="the first"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def anabatch(*arguments, **options):
+    return subprocess.run(  # noqa: S603 (our own command)
+        [ANABATCH, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    simulate_archive(folder, images=3, seed=2, layout="dated", size=(200, 160))
+    done = anabatch(
+        "scan", "--archive", folder / "DATA", "--store", folder / "store", "--scheduler", "sync"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_pipe_gets_json_lines(scanned):
+    _, done = scanned
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events][:2] == ["listed", "start"]
+    assert {"level", "timestamp", "message"} <= events[0].keys()
+
+
+def test_a_person_gets_sentences(scanned):
+    folder, _ = scanned
+    done = anabatch(
+        "scan", "--archive", folder / "DATA", "--store", folder / "store", "--log-format", "text"
+    )
+    assert "nothing to do: store version 1 is up to date" in done.stdout
+
+
+def test_tables_are_listed(scanned):
+    done = anabatch("tables", "--store", scanned[0] / "store")
+    assert "acquisitions" in done.stdout
+    assert "store version 1" in done.stdout
+
+
+def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
+    store = scanned[0] / "store"
+    done = anabatch("show", "acquisitions", "--store", store, "--where", "width = 200")
+    assert len(done.stdout.splitlines()) == 4
+    out = tmp_path / "two.parquet"
+    done = anabatch("show", "acquisitions", "--store", store, "--limit", 2, "--out", out)
+    assert done.returncode == 0
+    assert pq.read_table(out).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run"], 78, "neither a configuration file nor a store"),
+        (["run", "-c", "nowhere.toml"], 78, "anabatch init"),
+        (["run", "--workers", "0"], 2, "Invalid value"),
+        (["fly"], 2, "No such command"),
+        (["tables", "--store", "nowhere"], 1, "there is no store"),
+        (["run", "--store", "s", "--archive", "nowhere", "--name", "a"], 78, "Is the disk mounted"),
+        (["run", "--store", "s", "--scheduler", "moon"], 78, "compute.scheduler"),
+        (["simulate", "out", "--size", "large"], 78, "WIDTHxHEIGHT"),
+        (["show", "planets", "--store", "{store}"], 78, "The tables are"),
+        (["show", "acquisitions", "--store", "{store}", "--where", "sizee > 1"], 78, "sizee"),
+        (["show", "acquisitions", "--store", "{store}", "--out", "a.xls"], 78, ".csv"),
+    ],
+)
+def test_a_mistake_ends_with_its_code_and_a_remedy(scanned, tmp_path, arguments, code, words):
+    store = str(scanned[0] / "store")
+    done = anabatch(*(a.format(store=store) for a in arguments), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    # the usage errors are framed and wrapped
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_an_ambiguous_layout_is_refused(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    done = anabatch("scan", "--archive", tmp_path / "pictures", "--store", tmp_path / "store")
+    assert done.returncode == 78
+    assert "holds no images" in done.stderr
+
+
+def test_a_bad_image_ends_with_three(tmp_path):
+    simulate_archive(tmp_path, images=2, seed=2, layout="dated", size=(200, 160))
+    path = min((tmp_path / "DATA").rglob("*.jpg"))
+    path.write_bytes(b"")
+    done = anabatch(
+        "scan", "--archive", tmp_path / "DATA", "--store", tmp_path / "s", "--scheduler", "sync"
+    )
+    assert done.returncode == 3
+    assert "quarantine" in done.stdout
+
+
+def test_the_second_run_is_told_who_holds_the_store(scanned):
+    store = scanned[0] / "store"
+    holder = subprocess.Popen(  # noqa: S603 (our own code)
+        [
+            sys.executable,
+            "-c",
+            HOLDER,
+            store,
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        holder.stdout.readline()
+        done = anabatch("scan", "--archive", scanned[0] / "DATA", "--store", store)
+        assert done.returncode == 75
+        assert "the first" in done.stderr
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_an_interrupt_ends_with_130(tmp_path):
+    simulate_archive(tmp_path, images=4, seed=2, layout="dated", size=(1388, 1040))
+    arguments = ["run", "--archive", tmp_path / "DATA", "--store", tmp_path / "s"]
+    process = subprocess.Popen(  # noqa: S603 (our own command)
+        [ANABATCH, *arguments, "--scheduler", "sync"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stdout:
+        if json.loads(line)["event"] == "start":
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors

@@ -1,0 +1,43 @@
+"""Running jobs in tests, in this process, as the command line does."""
+
+import io
+import json
+from pathlib import Path
+
+from anabatch.jobs import run as whole_run
+from anabatch.jobs.reporter import Reporter
+from anabatch.jobs.session import session
+
+from anabatch.config import Config, parse_config
+
+SIZE = (420, 320)
+"""Size of the fields that the integration tests draw, width and height."""
+
+
+def make_config(archive: Path, store: Path, **sections) -> Config:
+    """Return a configuration that is quick on a handful of cells."""
+    raw = {
+        "store": str(store),
+        "archives": [
+            {
+                "name": "sim",
+                "path": str(archive),
+                "layout": "dated",
+                "pixels_per_reference_pixel": {"420x320": 1.0},
+            }
+        ],
+        "embed": {"landmarks": 24, "components": 16},
+        "cluster": {"k": 3, "components": 8},
+        "compute": {"scheduler": "sync"},
+    }
+    for name, values in sections.items():
+        raw[name] = {**raw.get(name, {}), **values} if isinstance(values, dict) else values
+    return parse_config(raw, "test")
+
+
+def run_jobs(config: Config, job=whole_run, **options) -> list[dict]:
+    """Run a job, as the command line does, and return the events that it told."""
+    stream = io.StringIO()
+    with session(config, Reporter("json", stream), **options) as context:
+        job.run(context)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
