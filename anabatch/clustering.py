@@ -186,7 +186,7 @@ class BatchKMeans(
                 self.minibatch_sample(chunk, number, position)
                 for position, chunk in enumerate(self._chunks(rows))
             )
-            self.minibatch_update(reduce_tree([self._sums(one) for one in samples], merge))
+            self.minibatch_update(reduce_tree((self._sums(one) for one in samples), merge))
         for _ in range(_LLOYD_PASSES):
             self.lloyd_update(self.partial_sums(rows))
         self.number_by_size()
@@ -260,8 +260,9 @@ class BatchKMeans(
     def _sums(self, rows: NDArray[Any], centers: NDArray[np.float64] | None = None) -> ClusterSums:
         if centers is None:
             centers = self.cluster_centers_
-        parts = [_sum_chunk(chunk, centers) for chunk in self._chunks(rows)]
-        return reduce_tree(parts, merge) if parts else _sum_chunk(rows, centers)
+        if not len(rows):
+            return _sum_chunk(rows, centers)
+        return reduce_tree((_sum_chunk(chunk, centers) for chunk in self._chunks(rows)), merge)
 
     def minibatch_sample(self, X: NDArray[Any], round: int, chunk_number: int) -> NDArray[Any]:
         """Draw the rows of a chunk that one mini-batch round uses.

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
-from anabatch.kernels import expm1_kernel, widen, working_type
+from anabatch.kernels import expm1_kernel, working_type
 from anabatch.landmarks import LandmarkMethod, choose_landmarks, pair_distances
 from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
@@ -280,7 +280,8 @@ class NystroemKernelPCA(
 
     def _set_basis(self) -> None:
         landmarks = self.landmarks_.astype(np.float64)
-        kernel = expm1_kernel(landmarks, landmarks, self.gamma_)
+        origin = np.zeros(landmarks.shape[1])
+        kernel = expm1_kernel(landmarks, origin, landmarks, self.gamma_)
         np.fill_diagonal(kernel, 0)
         centered = kernel - kernel.mean(axis=0)
         centered -= centered.mean(axis=1)[:, None]
@@ -314,9 +315,10 @@ class NystroemKernelPCA(
             X has another number of columns than the pilot, or is not finite.
         """
         rows = self._validate(X, "W_")
+        if not len(rows):
+            return self._sum(np.empty((0, len(self.z0_))))
         weights = self.W_.astype(working_type(rows))
-        parts = [self._sum(kernel @ weights) for kernel in self._kernels(rows)]
-        return reduce_tree(parts, merge) if parts else self._sum(np.zeros((0, len(self.z0_))))
+        return reduce_tree((self._sum(kernel @ weights) for kernel in self._kernels(rows)), merge)
 
     def _sum(self, coordinates: NDArray[Any]) -> KernelStatistics:
         centered = np.subtract(coordinates, self.z0_, dtype=np.float64)
@@ -401,12 +403,9 @@ class NystroemKernelPCA(
         return rows
 
     def _kernels(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        dtype = working_type(rows)
-        landmarks = self.landmarks_.astype(dtype)
-        center = self.center_.astype(dtype)
         for start in range(0, len(rows), self.chunk_size):
-            piece = widen(rows[start : start + self.chunk_size]) - center
-            yield expm1_kernel(piece, landmarks, self.gamma_)
+            piece = rows[start : start + self.chunk_size]
+            yield expm1_kernel(piece, self.center_, self.landmarks_, self.gamma_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

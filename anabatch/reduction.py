@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
 
-def reduce_tree(items: Sequence[T], merge: Callable[[T, T], T]) -> T:
-    """Merge neighbours pairwise until one is left.
+def reduce_tree(items: Iterable[T], merge: Callable[[T, T], T]) -> T:
+    """Merge neighbours pairwise, level by level, until one is left.
 
     The tree depends on the positions alone, so the result is the same to the last bit whichever
     worker made which item, and in which order they finished.
 
     Parameters
     ----------
-    items : sequence, length N >= 1
-        By chunk number.
+    items : iterable, length N >= 1
+        By chunk number. Of an iterator's items, at most `log2(N) + 1` are held at once.
     merge : callable
         Takes (left, right).
 
@@ -38,11 +38,17 @@ def reduce_tree(items: Sequence[T], merge: Callable[[T, T], T]) -> T:
     >>> reduce_tree(["a", "b", "c", "d", "e"], lambda left, right: f"({left}{right})")
     '(((ab)(cd))e)'
     """
-    if not items:
+    done: list[tuple[int, T]] = []  # (height, subtree), from left to right; heights decrease
+    for item in items:
+        height = 0
+        while done and done[-1][0] == height:
+            item = merge(done.pop()[1], item)  # noqa: PLW2901  # the item's subtree grows
+            height += 1
+        done.append((height, item))
+    if not done:
         message = "nothing to reduce: a tree needs at least one item"
         raise ValueError(message)
-    level = list(items)
-    while len(level) > 1:
-        pairs = zip(level[0::2], level[1::2], strict=False)  # an odd one out moves up as it is
-        level = [merge(left, right) for left, right in pairs] + level[len(level) & ~1 :]
-    return level[0]
+    _, right = done.pop()
+    while done:
+        right = merge(done.pop()[1], right)
+    return right

@@ -18,6 +18,16 @@ def test_the_tree_is_balanced(count):
     assert depth == (count - 1).bit_length()
 
 
+@given(st.integers(1, 70))
+def test_neighbours_are_merged_level_by_level(count):
+    level = [str(i) for i in range(count)]
+    tree = reduce_tree(iter(level), lambda left, right: f"({left} {right})")
+    while len(level) > 1:
+        pairs = [f"({left} {right})" for left, right in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(level) & ~1 :]
+    assert tree == level[0]
+
+
 @given(st.integers(1, 300))
 def test_every_item_is_merged_once(count):
     assert reduce_tree([1] * count, operator.add) == count
