@@ -68,7 +68,10 @@ class Context:
 
     def next_sequence(self) -> int:
         """Return the next number in the store's order of parts, in the order of the plan."""
-        self._sequence = max(self._sequence, self.store.state.next_sequence() - 1) + 1
+        if not self._sequence:  # one run holds the store: nobody else counts on
+            self._sequence = self.store.state.next_sequence()
+        else:
+            self._sequence += 1
         return self._sequence
 
     def layout(self, archive: ArchiveConfig) -> Layout:

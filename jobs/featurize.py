@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
-from anabatch.features.vgg16 import features_digest
+from anabatch.errors import ConfigurationError
+from anabatch.features.vgg16 import SIDE, features_digest
 from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key
 from anabatch.store.live import CELLS, FEATURIZE
 from anabatch.store.parts import WrittenPart
@@ -26,7 +27,17 @@ JOB = Job("featurize", reads=("cells",), writes=("features",), parameters=("feat
 def featurize_batch(
     context: Context, archive: str, date: dt.date | None, sequence: int
 ) -> FeaturizeBatch:
-    """Return the parameters of describing a cell part."""
+    """Return the parameters of describing a cell part.
+
+    Raises
+    ------
+    ConfigurationError
+        The crops are not of the size that the network takes.
+    """
+    crop = context.config.cells.crop
+    if crop != SIDE:
+        what = f"cells.crop is {crop}, and VGG16 describes crops of {SIDE} pixels"
+        raise ConfigurationError(what, f"Set cells.crop to {SIDE}, or stop at `anabatch segment`.")
     return FeaturizeBatch(
         store=context.store.root,
         archive=archive,

@@ -46,5 +46,6 @@ def run(context: Context) -> Path:
         events=[json.loads(line) for line in lines],
         archive_roots={archive.name: archive.path for archive in context.config.archives},
     )
+    context.did_something = True
     context.reporter.say("report", f"report: {out}", path=str(out))
     return out

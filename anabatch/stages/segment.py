@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anabatch.errors import InputError
-from anabatch.segmentation.two_pass import Segmentation, TwoPassSegmenter
+from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.store.actions import FAILED
 from anabatch.store.keys import action_key
 from anabatch.store.live import SEGMENT
@@ -18,7 +17,6 @@ from anabatch.store.parts import PartWriter, WrittenPart
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anabatch.config import SegmentConfig
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
@@ -47,16 +45,10 @@ def segment_key(image_id: str, pixels_per_reference_pixel: float, model: str) ->
     )
 
 
-@lru_cache(maxsize=1)
-def _segmenter(config: SegmentConfig, threads: int) -> TwoPassSegmenter:
-    """Load the networks once a process."""
-    return TwoPassSegmenter(config, threads=threads)
-
-
 def segment(batch: ImageBatch) -> WrittenPart:
     """Find nuclei and cells in every image of a batch and write their label images."""
     readable, failures = _read_all(batch)
-    segmenter = _segmenter(batch.segment, batch.threads)
+    segmenter = segmenter_for(batch.segment, batch.threads)
     found = segmenter.segment(
         [signal for _, signal in readable],
         [item.pixels_per_reference_pixel for item, _ in readable],
