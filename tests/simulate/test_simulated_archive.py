@@ -122,7 +122,7 @@ class TestDated:
         }
 
     def test_annotations_agree_with_the_written_rows(self, dated):
-        by_row = {}
+        by_row: dict[tuple[str, int], list[dict[str, str]]] = {}
         for row in truth(dated, "annotations"):
             by_row.setdefault((row["source_file"], int(row["source_row"])), []).append(row)
         repeats = 0
@@ -157,7 +157,7 @@ class TestDated:
         assert not codes & {"6", "7", "8", "44"}
 
     def test_a_sample_has_one_truth_and_some_have_several_images(self, dated):
-        samples = {}
+        samples: dict[tuple[str, str], list[dict[str, str]]] = {}
         for row in truth(dated, "labels"):
             assert f"_1_{row['sample']}_3_14_" in row["relative_path"]
             plate = row["relative_path"].split("_")[2] if len(row["sample"]) < 8 else ""
