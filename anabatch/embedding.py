@@ -287,10 +287,11 @@ class NystroemKernelPCA(
         centered -= centered.mean(axis=1)[:, None]
         values, vectors = np.linalg.eigh((centered + centered.T) / 2)
         # The landmarks' mean is the origin, so that m of them span m - 1 directions.
-        keep = np.flatnonzero(values[1:] > self.cutoff * values[-1])[::-1] + 1
+        least = max(self.cutoff * values[-1], len(values) * np.finfo(np.float64).eps)
+        keep = np.flatnonzero(values[1:] > least)[::-1] + 1
         if not len(keep):
-            what = "the landmarks are all equal"
-            raise PopulationError(what)
+            what = f"the {len(values)} landmarks do not differ at gamma {self.gamma_:.3g}"
+            raise PopulationError(what, "Use more landmarks, or the method 'kmeans'.")
         vectors = _fix_signs(vectors[:, keep])
         self.W_ = (vectors - vectors.mean(axis=0)) / np.sqrt(values[keep])
         self.z0_ = (kernel @ self.W_).mean(axis=0)

@@ -241,6 +241,7 @@ def test_merging_adds(items, random):
 def test_components_are_centred_uncorrelated_and_have_the_eigenvalues_as_variances(model, digits):
     scores = model.transform(digits).astype(np.float64)
     assert scores.shape == (1797, 100)
+    assert len(model.get_feature_names_out()) == 100
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-6)
     covariance = scores.T @ scores / len(scores)
     np.testing.assert_allclose(covariance, np.diag(model.eigenvalues_), atol=1e-6)
@@ -368,6 +369,24 @@ def test_populations_without_differences_are_refused(digits):
     some = NystroemKernelPCA(n_landmarks=16).fit_landmarks(digits)
     with pytest.raises(PopulationError, match="two rows"):
         some.finish(some.partial_statistics(digits[:1]))
+
+
+def test_landmarks_that_do_not_differ_are_refused():
+    three_rows_each_many_times = np.repeat(np.eye(3) + 0.1, 20, axis=0)
+    refused = 0
+    for seed in range(20):
+        some = NystroemKernelPCA(n_landmarks=2, landmark_method="uniform", random_state=seed)
+        try:
+            some.fit(three_rows_each_many_times)
+        except PopulationError as error:
+            assert "do not differ" in error.what  # noqa: PT017  # only some of the seeds do
+            refused += 1
+        else:
+            assert some.W_.shape == (2, 1)
+    assert 0 < refused < 20
+    by_means = NystroemKernelPCA(n_landmarks=10).fit(three_rows_each_many_times)
+    assert by_means.landmarks_.shape == (3, 3)
+    assert by_means.eigenvalues_.shape == (2,)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
