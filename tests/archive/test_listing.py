@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -175,3 +176,23 @@ def test_listing_changes_nothing(tmp_path):
     before = sorted((p, p.lstat().st_mtime_ns) for p in tmp_path.rglob("*"))
     list_archive(tmp_path, DATED)
     assert sorted((p, p.lstat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
+
+
+def test_an_entry_whose_kind_cannot_be_told_is_a_problem(tmp_path):
+    class Unknown:
+        name = "a.jpg"
+        path = str(tmp_path / "a.jpg")
+
+        def is_dir(self, *, follow_symlinks):
+            raise PermissionError(13, "Permission denied")
+
+        is_symlink = stat = lambda self: self.is_dir(follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def scandir(_):
+        yield iter([Unknown()])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        listing = list_archive(tmp_path, DATED)
+    assert listing.problems == (("a.jpg", "cannot be read: Permission denied"),)

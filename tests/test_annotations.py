@@ -1,0 +1,426 @@
+"""Annotations, rule by rule."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anabatch.annotations import (
+    ANNOTATION_COLUMNS,
+    FLAGS,
+    Vocabulary,
+    annotate_classes,
+    annotate_exports,
+)
+from anabatch.archive.exports import Export, ExportRow
+from anabatch.archive.layout import load_layout
+from anabatch.schema import table_schema, to_table
+
+VOCABULARY = Vocabulary.load(None)
+DAY = dt.date(2021, 12, 14)
+RUN = "20211214/005_SN08030"
+A = "033_0ae00987379_1_202524401_3_14_05.jpg"
+B = "034_0ae00987379_1_202524402_3_14_06.jpg"
+
+
+def image(name=A, run=RUN, image_id=None, sample="202524401"):
+    return {
+        "acquisition_id": f"acquisition of {run}/{name}",
+        "image_id": f"image of {name}" if image_id is None else image_id or None,
+        "archive": "drive",
+        "date": DAY,
+        "relative_path": f"{run}/{name}",
+        "file_name": name,
+        "sample": sample,
+    }
+
+
+def screen(*rows, run=RUN, stamp="101758"):
+    path = f"{run}/exp_pl_LIS_20211215_{stamp}_SN8030_SCREEN.csv"
+    return Export(path, "SCREEN", "utf-8", tuple(rows))
+
+
+def negativ(*rows, run=RUN, stamp="101800"):
+    path = f"{run}/exp_pl_LIS_20211215_{stamp}_SN8030_NEGATIV.csv"
+    return Export(path, "NEGATIV", "utf-8", tuple(rows))
+
+
+def well(raw, line=3, name=A, sample="202524401"):
+    return ExportRow(line, name, raw, sample)
+
+
+def annotate(exports, acquisitions=None, **options):
+    acquisitions = [image()] if acquisitions is None else acquisitions
+    rows = annotate_exports(exports, acquisitions, VOCABULARY, archive="drive", date=DAY, **options)
+    assert to_table("annotations", rows).num_rows == len(rows)
+    return rows
+
+
+def short(rows, *names):
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def labels(rows):
+    return short(rows, "label", "axis", "code", "flag")
+
+
+POSITIVE = ("positive", "status", 3, None)
+NEGATIVE = ("negative", "status", 2, None)
+
+
+def test_a_row_of_a_screen_export_in_full():
+    export = screen(well("[15] Mouchete"))
+    status, pattern = annotate([export])
+    common = {
+        "acquisition_id": f"acquisition of {RUN}/{A}",
+        "image_id": f"image of {A}",
+        "archive": "drive",
+        "date": DAY,
+        "sample": "202524401",
+        "source_file": export.relative_path,
+        "source_row": 3,
+        "flag": None,
+    }
+    assert status == common | {"label": "positive", "axis": "status", "code": 3, "raw": None}
+    assert pattern == common | {
+        "label": "speckled",
+        "axis": "pattern",
+        "code": 15,
+        "raw": "[15] Mouchete",
+    }
+    assert list(status) == list(ANNOTATION_COLUMNS)
+
+
+def test_the_columns_are_those_of_the_schema():
+    assert list(ANNOTATION_COLUMNS) == table_schema("annotations", derived=False).names
+
+
+def test_every_term_gives_a_row_in_its_order():
+    rows = annotate([screen(well("[29] Cytoplasme granuleux+[27] Cyto diffus + [24]Type SSA"))])
+    assert short(rows, "label", "code", "raw") == [
+        ("positive", 3, None),
+        ("cytoplasmic granular", 29, "[29] Cytoplasme granuleux"),
+        ("cytoplasmic diffuse", 27, "[27] Cyto diffus"),
+        ("type ssa", 24, "[24]Type SSA"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "label"),
+    [
+        ("[6] Homogeneous", 14, "homogeneous"),
+        ("[7] Speckled", 15, "speckled"),
+        ("[8] Nucleolar", 16, "nucleolar"),
+        ("[44] DFS70", 23, "dense fine speckled"),
+        ("[ 15 ] any name at all", 15, "speckled"),
+        ("[015] Mouchete", 15, "speckled"),
+        ("[15]", 15, "speckled"),
+    ],
+)
+def test_the_code_decides_not_the_name_and_aliases_are_resolved(raw, code, label):
+    rows = annotate([screen(well(raw))])
+    assert labels(rows) == [POSITIVE, (label, "pattern", code, None)]
+    assert rows[1]["raw"] == raw
+
+
+def test_a_negative_row_gives_its_status_alone():
+    assert labels(annotate([negativ(well(None))])) == [NEGATIVE]
+
+
+def test_invalid_is_a_status():
+    rows = annotate([screen(well("[5] Invalid"))])
+    assert labels(rows) == [POSITIVE, ("invalid", "status", 5, None)]
+
+
+@pytest.mark.parametrize("raw", ["", "   ", "+", " + "])
+def test_an_empty_pattern_gives_one_row_without_label(raw):
+    rows = annotate([screen(well(raw))])
+    assert labels(rows) == [POSITIVE, (None, None, None, "empty_pattern")]
+    assert rows[1]["raw"] == raw.strip()
+
+
+def test_a_row_that_ends_before_its_pattern_is_an_empty_pattern():
+    rows = annotate([screen(well(None))])
+    assert short(rows, "label", "raw", "flag") == [
+        ("positive", None, None),
+        (None, None, "empty_pattern"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw", ["[]", "[] a revoir", "a revoir", "a revoir+controle", "15", "Mouchete [15]", "[x] y"]
+)
+def test_text_without_a_code_gives_one_row_without_label(raw):
+    rows = annotate([screen(well(raw))])
+    assert labels(rows) == [POSITIVE, (None, None, None, "no_code")]
+    assert rows[1]["raw"] == raw
+
+
+def test_a_term_without_code_beside_a_good_one_is_kept_and_flagged():
+    rows = annotate([screen(well("[15] Mouchete+a revoir+"))])
+    assert labels(rows) == [
+        POSITIVE,
+        ("speckled", "pattern", 15, None),
+        (None, None, None, "no_code"),
+    ]
+
+
+def test_two_codes_in_one_term_are_not_taken_for_the_first():
+    rows = annotate([screen(well("[15] Mouchete [16] Nucleolaire+[19] Dots"))])
+    assert labels(rows) == [
+        POSITIVE,
+        (None, None, None, "no_code"),
+        ("dots", "pattern", 19, None),
+    ]
+
+
+def test_an_unknown_code_keeps_its_number():
+    rows = annotate([screen(well("[31] Anti-filament+[77] Inconnu"))])
+    assert labels(rows)[1:] == [
+        ("cytoplasmic filamentous", "pattern", 31, None),
+        (None, None, 77, "unknown_code"),
+    ]
+    assert labels(annotate([screen(well("[77] Inconnu"))])) == [
+        POSITIVE,
+        (None, None, 77, "unknown_code"),
+    ]
+
+
+def test_a_number_that_is_too_large_for_a_code_is_none():
+    rows = annotate([screen(well("[40000] x"))])
+    assert labels(rows)[1:] == [(None, None, None, "no_code")]
+
+
+def test_a_missing_image_keeps_its_labels_and_the_files_sample():
+    rows = annotate([screen(well("[14] Homogene", sample="7"))], [])
+    assert labels(rows) == [
+        ("positive", "status", 3, "missing_image"),
+        ("homogeneous", "pattern", 14, "missing_image"),
+    ]
+    assert (
+        short(rows, "acquisition_id", "image_id", "sample", "date")
+        == [(None, None, "202524401", DAY)] * 2
+    )
+
+
+@pytest.mark.parametrize("name", [".jpg", "", "042_0ae00987379_1_absent_3_14_07.jpg", "odd.jpg"])
+def test_a_well_without_a_named_sample_takes_the_exports(name):
+    rows = annotate([negativ(well(None, name=name, sample="211210500007"))])
+    assert short(rows, "sample", "flag") == [("211210500007", "missing_image")]
+
+
+def test_another_layout_reads_the_names_of_missing_images():
+    layout = load_layout("dated").model_copy(update={"image_name": r"^(?P<sample>\d+)$"})
+    rows = annotate([negativ(well(None, name="555.jpg", sample=None))], layout=layout)
+    assert short(rows, "sample") == [("555",)]
+
+
+def test_an_export_speaks_only_of_its_own_folder():
+    other = "20211214/006_SN08030"
+    rows = annotate([negativ(well(None), run=other)])
+    assert short(rows, "flag") == [("missing_image",)]
+    rows = annotate([negativ(well(None), run=other)], [image(), image(run=other)])
+    assert short(rows, "acquisition_id", "flag") == [(f"acquisition of {other}/{A}", None)]
+
+
+def test_names_match_whatever_their_case_like_on_windows_but_exact_ones_first():
+    upper = A.upper()
+    assert short(annotate([negativ(well(None, name=upper))]), "flag") == [(None,)]
+    both = [image(), image(name=upper)]
+    rows = annotate([negativ(well(None, name=upper))], both)
+    assert short(rows, "acquisition_id") == [(f"acquisition of {RUN}/{upper}",)]
+    rows = annotate([negativ(well(None, name=A.replace("jpg", "Jpg")))], both)
+    assert short(rows, "flag") == [("missing_image",)]  # which of the two is not to be guessed
+
+
+def test_a_quarantined_image_is_labelled_all_the_same():
+    rows = annotate([negativ(well(None))], [image(image_id="")])
+    assert short(rows, "image_id", "acquisition_id", "flag") == [
+        (None, f"acquisition of {RUN}/{A}", None)
+    ]
+
+
+def test_negative_and_positive_is_a_conflict_of_all_its_rows():
+    rows = annotate([screen(well("[15] Mouchete")), negativ(well(None, line=9))])
+    assert labels(rows) == [
+        ("positive", "status", 3, "conflict"),
+        ("speckled", "pattern", 15, "conflict"),
+        ("negative", "status", 2, "conflict"),
+    ]
+
+
+def test_a_conflict_is_the_pictures_not_the_files():
+    acquisitions = [image(A, image_id="same"), image(B, image_id="same", sample="202524402")]
+    exports = [
+        screen(well("[15] Mouchete", line=3)),
+        negativ(well(None, name=B, sample="202524402")),
+    ]
+    assert {row["flag"] for row in annotate(exports, acquisitions)} == {"conflict"}
+
+
+def test_quarantined_images_conflict_only_with_themselves():
+    acquisitions = [image(A, image_id=""), image(B, image_id="", sample="202524402")]
+    exports = [screen(well("[15] x")), negativ(well(None, name=B, sample="202524402"))]
+    assert {row["flag"] for row in annotate(exports, acquisitions)} == {None}
+    exports = [screen(well("[15] x")), negativ(well(None))]
+    assert {row["flag"] for row in annotate(exports, acquisitions)} == {"conflict"}
+
+
+def test_other_dates_take_part_in_conflicts():
+    exports = [negativ(well(None))]
+    name = f"image of {A}"
+    assert labels(annotate(exports, other_statuses={name: frozenset({"negative"})})) == [NEGATIVE]
+    rows = annotate(exports, other_statuses={name: frozenset({"positive"})})
+    assert short(rows, "flag") == [("conflict",)]
+    assert labels(annotate(exports, other_statuses={"x": frozenset({"positive"})})) == [NEGATIVE]
+
+
+def test_invalid_conflicts_with_nothing():
+    assert {row["flag"] for row in annotate([screen(well("[5] Invalid"))])} == {None}
+
+
+def test_a_negative_code_in_a_screen_export_is_a_conflict():
+    rows = annotate([screen(well("[2] Negative"))])
+    assert {row["flag"] for row in rows} == {"conflict"}
+
+
+def test_the_file_name_wins_over_the_exports_sample():
+    rows = annotate([screen(well("[15] Mouchete", sample="999"))])
+    assert short(rows, "sample", "flag") == [("202524401", "sample_mismatch")] * 2
+
+
+@pytest.mark.parametrize(
+    ("named", "told", "expected"),
+    [
+        ("1", "1", ("1", None)),
+        (None, "5", ("5", None)),
+        ("1", None, ("1", None)),
+        (None, None, (None, None)),
+        ("1", "01", ("1", "sample_mismatch")),
+    ],
+)
+def test_only_two_samples_can_differ(named, told, expected):
+    rows = annotate([negativ(well(None, sample=told))], [image(sample=named)])
+    assert short(rows, "sample", "flag") == [expected]
+
+
+def test_the_first_flag_that_applies_is_the_rows():
+    raw = "[77] x+y"
+    mismatch = well(raw, sample="9")
+    assert short(annotate([screen(mismatch)], []), "flag") == [("missing_image",)] * 3
+    both = [screen(mismatch), negativ(well(None))]
+    assert {row["flag"] for row in annotate(both)} == {"conflict"}
+    assert short(annotate([screen(mismatch)]), "flag") == [("sample_mismatch",)] * 3
+    assert short(annotate([screen(well(raw))]), "flag") == [
+        (None,),
+        ("unknown_code",),
+        ("no_code",),
+    ]
+
+
+def test_exact_repeats_collapse_to_the_first_line():
+    rows = annotate([screen(well("[19] Dots", line=5), well("[19] Dots", line=11))])
+    assert short(rows, "label", "source_row") == [("positive", 5), ("dots", 5)]
+
+
+def test_a_repeat_that_says_more_adds_only_that():
+    rows = annotate([screen(well("[19] Dots", line=5), well("[19] Dots+[15] Mouchete", line=11))])
+    assert short(rows, "label", "source_row") == [("positive", 5), ("dots", 5), ("speckled", 11)]
+
+
+def test_the_same_label_in_other_words_is_no_exact_repeat():
+    rows = annotate([screen(well("[7] Speckled"), well("[15] Mouchete", line=4))])
+    assert short(rows, "label", "raw") == [
+        ("positive", None),
+        ("speckled", "[7] Speckled"),
+        ("speckled", "[15] Mouchete"),
+    ]
+
+
+def test_two_missing_images_are_no_repeat_of_each_other():
+    rows = annotate([negativ(well(None, name="a.jpg", sample=None), well(None, 4, "b.jpg", None))])
+    assert short(rows, "source_row") == [(3,), (4,)]
+
+
+def test_two_exports_of_one_kind_are_both_read_in_any_order():
+    first = screen(well("[15] Mouchete"), stamp="080000")
+    second = screen(well("[15] Mouchete+[19] Dots"), stamp="120000")
+    rows = annotate([second, first])
+    assert rows == annotate([first, second])
+    assert short(rows, "label", "source_file") == [
+        ("positive", first.relative_path),
+        ("speckled", first.relative_path),
+        ("dots", second.relative_path),
+    ]
+
+
+def test_nothing_gives_nothing():
+    assert annotate([]) == []
+    assert annotate([screen()]) == []
+    assert annotate_classes([], VOCABULARY) == []
+
+
+@given(
+    st.lists(
+        st.builds(
+            ExportRow,
+            line=st.integers(3, 99),
+            file_name=st.sampled_from([A, B, ".jpg"]) | st.text(max_size=10),
+            raw=st.none()
+            | st.text(st.sampled_from("[]+ 0123459a"), max_size=20)
+            | st.text(max_size=9),
+            sample=st.none() | st.sampled_from(["202524401", "7"]),
+        ),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_any_rows_give_sound_annotations(rows, negative):
+    exports = [screen(*rows)] + ([negativ(*rows)] if negative else [])
+    found = annotate(exports)
+    assert all(row["flag"] is None or row["flag"] in FLAGS for row in found)
+    assert all((row["label"] is None) == (row["axis"] is None) for row in found)
+    assert all(row["label"] is not None or row["flag"] is not None for row in found)
+    told = {(row["source_file"], row["source_row"]) for row in found}
+    assert told <= {(export.relative_path, row.line) for export in exports for row in export.rows}
+
+
+def class_image(folder, name="1.jpg"):
+    return {
+        "acquisition_id": f"acquisition of {folder}/{name}",
+        "image_id": None,
+        "archive": "hep",
+        "date": None,
+        "relative_path": f"{folder}/{name}",
+        "file_name": name,
+        "sample": None,
+    }
+
+
+def test_a_class_folder_gives_its_class_verbatim_and_its_labels():
+    rows = annotate_classes([class_image("Nucleaire/Dot sp100")], VOCABULARY)
+    assert to_table("annotations", rows).num_rows == 3
+    assert short(rows, "label", "axis", "raw") == [
+        ("Dot sp100", "class", "Dot sp100"),
+        ("multiple nuclear dots", "pattern", "Dot sp100"),
+        ("sp100", "antigen", "Dot sp100"),
+    ]
+    assert {(row["code"], row["source_row"], row["flag"]) for row in rows} == {(None, None, None)}
+    assert {row["source_file"] for row in rows} == {"Nucleaire/Dot sp100"}
+    assert {row["acquisition_id"] for row in rows} == {"acquisition of Nucleaire/Dot sp100/1.jpg"}
+
+
+def test_a_class_is_matched_whatever_its_case_and_kept_as_it_stands():
+    rows = annotate_classes([class_image("CONTROLE  neg")], VOCABULARY)
+    assert labels(rows) == [
+        ("CONTROLE  neg", "class", None, None),
+        ("negative", "status", None, None),
+    ]
+
+
+def test_an_unknown_class_gives_its_class_alone():
+    rows = annotate_classes([class_image("Nouveau/Inconnu")], VOCABULARY)
+    assert labels(rows) == [("Inconnu", "class", None, None)]
