@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anabatch.simulate.field import SimulatedField
     from anabatch.simulate.plan import Plan, PlannedImage
 
-VERSION = 1
+VERSION = 2
 """Raised when the same arguments give another archive."""
 
 JPEG_QUALITY = 90

@@ -70,7 +70,7 @@ class CytoplasmicGranular:
         patch = np.clip(0.8 + 0.35 * canvas.grain(6.0), 0.1, 1.6)
         body = np.clip(canvas.cytoplasm * 1.6, 0, 1) * outwards * patch
         over = self.nucleus * canvas.nucleus * canvas.cell * (self.haze + 0.4 * granules)
-        return np.asarray(body * (self.haze + granules) + over, np.float32)
+        return np.asarray(body * (self.haze + 1.5 * granules) + over, np.float32)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _draw_stain(rng: np.random.Generator, patterns: Sequence[str], amplitude: fl
         ratio = float(np.exp(rng.uniform(np.log(0.9), np.log(5.0))))
     else:
         level = max(level, 7.0 / amplitude)
-        darker = rng.random() < (0.93 if any(is_cytoplasmic(name) for name in patterns) else 0.3)
+        darker = rng.random() < (1.0 if any(is_cytoplasmic(name) for name in patterns) else 0.3)
         ratio = float(rng.uniform(0.25, 0.6) if darker else rng.uniform(1.7, 3.0))
     return _Stain(
         patterns=drawn,

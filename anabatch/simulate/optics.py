@@ -99,7 +99,7 @@ def expose(
     image += deviation * rng.standard_normal(light.shape, np.float32)
     signal = np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
     if optics.bar:
-        _burn_bar(signal, scale, "20 µm" if rng.random() < 0.7 else "100 µm")
+        _burn_bar(signal, scale, "20" if rng.random() < 0.7 else "100")
     return signal
 
 
@@ -145,6 +145,15 @@ def _burn_bar(signal: NDArray[np.uint8], scale: float, text: str) -> None:
     panel = Image.new("L", (width, height), 66)
     pen = ImageDraw.Draw(panel)
     font = ImageFont.load_default(size=0.75 * height)
-    pen.text((width / 2, 0.45 * height), text, fill=255, font=font, anchor="mm")
+    baseline = round(0.7 * height)
+    pen.text((0.48 * width, baseline), f"{text} ", fill=255, font=font, anchor="rs")
+    pen.text((0.48 * width, baseline), "um", fill=255, font=font, anchor="ls")
+    # Pillow's own font has no Greek: a u gets the stem of a mu
+    stem = round(0.48 * width + 0.06 * height)
+    pen.line(
+        [(stem, baseline), (stem, baseline + round(0.2 * height))],
+        fill=255,
+        width=max(1, round(scale)),
+    )
     pen.line([(0, height - 1), (width, height - 1)], fill=190, width=max(1, round(1.5 * scale)))
     signal[top : top + height, left : left + width] = np.asarray(panel)
