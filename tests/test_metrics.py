@@ -63,6 +63,7 @@ def test_average_precision_is_cellposes(seed, shift):
     np.testing.assert_allclose(scores.average_precision, ap, rtol=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(label_images)
 def test_an_image_agrees_with_itself(image):
     scores = metrics.score(image, image)
@@ -71,7 +72,7 @@ def test_an_image_agrees_with_itself(image):
     assert (scores.true_positives == len(set(image.ravel().tolist()) - {0})).all()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(label_images, label_images, st.permutations(range(1, 5)))
 def test_names_of_labels_do_not_matter(truth, prediction, order):
     names = np.array([0, *order], np.int32)
@@ -81,6 +82,7 @@ def test_names_of_labels_do_not_matter(truth, prediction, order):
     np.testing.assert_array_equal(left.false_positives, right.false_positives)
 
 
+@settings(max_examples=50, deadline=None)
 @given(label_images, label_images)
 def test_swapping_the_images_swaps_the_errors(truth, prediction):
     left, right = metrics.score(truth, prediction), metrics.score(prediction, truth)

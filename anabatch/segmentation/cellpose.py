@@ -41,6 +41,8 @@ LOSSES = ("too_large", "flow_error", "too_small")
 OUTPUTS = 3
 """Flow along y, flow along x (both times five), and the logit of being a cell."""
 
+# What torch.load and the use of its answer raise on files that are no state.
+_BROKEN = (OSError, EOFError, RuntimeError, ValueError, AttributeError, KeyError)
 # Euler steps of one network pixel each; Cellpose's own number.
 _STEPS = 200
 # Cellpose's own: larger masks, as a share of the image, are taken for background.
@@ -170,9 +172,9 @@ def _read_state(file: WeightsFile) -> dict[str, NDArray[Any]]:
     """Return parameter name to array, from either format."""
     if file.path.suffix == ".npz":
         try:
-            with np.load(file.path, allow_pickle=False) as stored:
+            with file.path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
             raise _not_a_network(file, str(error)) from error
     import pickle
 
@@ -181,7 +183,7 @@ def _read_state(file: WeightsFile) -> dict[str, NDArray[Any]]:
     try:
         state = torch.load(file.path, map_location="cpu", weights_only=True)
         return {name: value.numpy() for name, value in state.items()}
-    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError) as error:
+    except (*_BROKEN, pickle.UnpicklingError) as error:
         raise _not_a_network(file, str(error)) from error
 
 
@@ -259,7 +261,9 @@ def find_masks(
     where = np.nonzero(inside)
     ends = dynamics.follow_flows(flows * inside / 5.0, where, niter=_STEPS, device=device)
     ends = torch.from_numpy(ends).int()
-    found = dynamics.get_masks_torch(ends, where, probability.shape, max_size_fraction=1.0)
+    # PyTorch warns unless it is told whether to check the histogram that Cellpose builds.
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):
+        found = dynamics.get_masks_torch(ends, where, probability.shape, max_size_fraction=1.0)
     found = consecutive(found)
     small = _without_large(found)
     consistent = small

@@ -29,24 +29,33 @@ def count(labels: NDArray[Any]) -> int:
 
 
 def fill_and_filter(labels: NDArray[Any], min_size: int) -> NDArray[np.int32]:
-    """Fill the holes of every mask, then drop masks of fewer than `min_size` pixels.
+    """Drop small masks and fill the holes of the others, as Cellpose does.
 
-    A hole that holds another mask is left to that one.
+    What lies in a hole, stray pixels or a smaller mask, goes to the mask around it.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (H, W)
+    min_size : int
+        Masks of fewer pixels are dropped, before and after the filling.
 
     Returns
     -------
-    ndarray of int32, the input's shape
+    ndarray of int32, shape (H, W)
         Masks 1 to n.
     """
-    whole = consecutive(labels)
+    whole = _without_small(labels, min_size)
     for label, box in enumerate(ndimage.find_objects(whole), start=1):
         view = whole[box]
-        mask = ndimage.binary_fill_holes(view == label)
-        if np.count_nonzero(mask) < min_size:
-            view[view == label] = 0
-        else:
-            view[mask & (view == 0)] = label
-    return consecutive(whole)
+        view[ndimage.binary_fill_holes(view == label)] = label
+    return _without_small(whole, min_size)
+
+
+def _without_small(labels: NDArray[Any], min_size: int) -> NDArray[np.int32]:
+    packed = consecutive(labels)
+    small = np.bincount(packed.ravel()) < min_size
+    small[0] = False
+    return consecutive(np.where(small[packed], 0, packed)) if small.any() else packed
 
 
 def resize_nearest(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.int32]:
