@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anabatch.annotations import (
@@ -363,6 +363,7 @@ def test_nothing_gives_nothing():
     assert annotate_classes([], VOCABULARY) == []
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.builds(

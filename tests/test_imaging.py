@@ -207,7 +207,7 @@ def test_large_images_are_refused_from_the_header_and_only_by_the_argument():
 SEEDS = (JPEG, saved(green(), "PNG"), tiff(grey16()), saved(green(), "BMP"), tiff(green()))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=4)), max_size=4),

@@ -134,7 +134,7 @@ def test_the_kind_is_in_the_name():
         export_kind("20211214/005_SN08030/other.csv")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([SCREEN, NEGATIV, "x.csv"]))
 def test_random_bytes_are_an_export_or_an_export_error(data, path):
     try:
@@ -143,6 +143,7 @@ def test_random_bytes_are_an_export_or_an_export_error(data, path):
         return
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.text(max_size=30), max_size=8),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
@@ -167,6 +168,7 @@ words = (
 wells = st.tuples(words.filter(lambda name: not name.endswith(".")), words, words)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(wells, min_size=1, max_size=6),
     st.sampled_from(["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"]),

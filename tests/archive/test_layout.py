@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anabatch.archive.layout import (
@@ -93,6 +93,7 @@ def test_an_image_name_gives_well_plate_and_sample(name, expected):
     assert DATED.parse_image_name(name) == expected
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=60))
 def test_no_path_and_no_name_is_an_error(text):
     for name in SHIPPED:
@@ -105,12 +106,14 @@ def test_no_path_and_no_name_is_an_error(text):
 part = st.from_regex(r"[0-9a-z]{1,9}", fullmatch=True)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.from_regex(r"[0-9]{3}", fullmatch=True), part, st.integers(0, 10**12), part, part)
 def test_every_well_formed_name_is_read_back(index, plate, sample, middle, well):
     name = f"{index}_{plate}_1_{sample}_{middle}_14_{well}.jpg"
     assert DATED.parse_image_name(name) == NameParts(index, plate, str(sample), well)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dates(dt.date(1900, 1, 1), dt.date(2999, 12, 31)))
 def test_dates_are_read_back(day):
     assert parse_date(f"{day:%Y%m%d}") == day
