@@ -16,8 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from anabatch.errors import ConfigurationError
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: `true` is not 1, and "8" is not 8.
+Real = Annotated[float, Field(strict=True)]
+Integer = Annotated[int, Field(strict=True)]
+Positive = Annotated[Real, Field(gt=0)]
+Count = Annotated[Integer, Field(ge=1)]
+ImageSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
 
 
 class Section(BaseModel):
@@ -51,7 +55,7 @@ class ArchiveConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     path: Path
     layout: str = "auto"
-    pixels_per_reference_pixel: dict[str, Positive] = {}
+    pixels_per_reference_pixel: dict[ImageSize, Positive] = {}
 
 
 class ScanConfig(Section):
@@ -117,11 +121,11 @@ class SegmentConfig(Section):
     one_pass_diameter: Positive = 75.0
     clahe_clip: Positive = 10.0
     clahe_grid: Count = 8
-    flow_threshold: Annotated[float, Field(ge=0)] = 0.4
-    cellprob_threshold: float = 0.0
-    min_size: Annotated[int, Field(ge=0)] = 15
-    tile: Annotated[int, Field(ge=64, multiple_of=16)] = 224
-    tile_overlap: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    flow_threshold: Annotated[Real, Field(ge=0)] = 0.4
+    cellprob_threshold: Real = 0.0
+    min_size: Annotated[Integer, Field(ge=0)] = 15
+    tile: Annotated[Integer, Field(ge=64, multiple_of=16)] = 224
+    tile_overlap: Annotated[Real, Field(ge=0, lt=0.5)] = 0.1
     tiles_per_batch: Count = 8
     device: Literal["cpu", "cuda"] = "cpu"
 
@@ -135,7 +139,7 @@ class CellsConfig(Section):
         Side of the square crops, in crop pixels.
     """
 
-    crop: Annotated[int, Field(ge=16)] = 96
+    crop: Annotated[Integer, Field(ge=16)] = 96
 
 
 class FeaturizeConfig(Section):
@@ -182,15 +186,15 @@ class EmbedConfig(Section):
         The model is fitted again when more than this share of the rows it would be fitted on is new.
     """
 
-    landmarks: Annotated[int, Field(ge=2)] = 512
+    landmarks: Annotated[Integer, Field(ge=2)] = 512
     landmark_method: Literal["kmeans", "uniform"] = "kmeans"
     gamma: Positive | Literal["auto"] = "auto"
     components: Count = 150
     cutoff: Positive = 1e-6
     pilot: Count = 20_000
     chunk: Count = 4_096
-    seed: int = 0
-    refit_share: Annotated[float, Field(ge=0)] = 0.2
+    seed: Integer = 0
+    refit_share: Annotated[Real, Field(ge=0)] = 0.2
 
 
 class ClusterConfig(Section):
@@ -214,14 +218,14 @@ class ClusterConfig(Section):
         The model is fitted again when more than this share of the rows it would be fitted on is new.
     """
 
-    k: Annotated[int, Field(ge=2)] = 8
+    k: Annotated[Integer, Field(ge=2)] = 8
     components: Count = 35
     pilot: Count = 20_000
     restarts: Count = 10
-    rounds: Annotated[int, Field(ge=0)] = 2
+    rounds: Annotated[Integer, Field(ge=0)] = 2
     chunk: Count = 4_096
-    seed: int = 0
-    refit_share: Annotated[float, Field(ge=0)] = 0.2
+    seed: Integer = 0
+    refit_share: Annotated[Real, Field(ge=0)] = 0.2
 
 
 class ReportConfig(Section):
@@ -263,7 +267,7 @@ class ComputeConfig(Section):
     threads: Count = 1
     batch_megapixels: Positive = 40.0
     window: Count = 2
-    retries: Annotated[int, Field(ge=0)] = 2
+    retries: Annotated[Integer, Field(ge=0)] = 2
 
 
 class Config(Section):
@@ -323,6 +327,9 @@ def load_config(path: Path) -> Config:
     except FileNotFoundError as error:
         what = f"there is no configuration file at {path}"
         raise ConfigurationError(what, "Write one with `anabatch init`.") from error
+    except OSError as error:
+        what = f"the configuration {path} cannot be read: {error}"
+        raise ConfigurationError(what) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         what = f"{path} is not valid TOML: {error}"
         raise ConfigurationError(what) from error
@@ -360,10 +367,45 @@ def parse_config(raw: dict[str, Any], source: str) -> Config:
 
 
 def resolve_paths(config: Config, base: Path) -> Config:
-    """Return the configuration with its relative paths made absolute from `base`."""
+    """Return the configuration with its relative paths made absolute from `base`.
+
+    A layout or a network's weights may be a name or a path: a path has a `/` or a suffix.
+    """
     archives = tuple(
-        archive.model_copy(update={"path": (base / archive.path.expanduser()).resolve()})
+        archive.model_copy(
+            update={
+                "path": _absolute(archive.path, base),
+                "layout": _name_or_path(archive.layout, base),
+            }
+        )
         for archive in config.archives
     )
-    store = (base / config.store.expanduser()).resolve()
-    return config.model_copy(update={"archives": archives, "store": store})
+    vocabulary = config.annotate.vocabulary
+    segment, featurize = config.segment, config.featurize
+    return config.model_copy(
+        update={
+            "archives": archives,
+            "store": _absolute(config.store, base),
+            "annotate": config.annotate.model_copy(
+                update={"vocabulary": vocabulary and _absolute(vocabulary, base)}
+            ),
+            "segment": segment.model_copy(
+                update={
+                    name: _name_or_path(getattr(segment, name), base)
+                    for name in ("nuclei_model", "cell_model")
+                }
+            ),
+            "featurize": featurize.model_copy(
+                update={"weights": _name_or_path(featurize.weights, base)}
+            ),
+        }
+    )
+
+
+def _absolute(path: Path, base: Path) -> Path:
+    return (base / path.expanduser()).resolve()
+
+
+def _name_or_path(value: str, base: Path) -> str:
+    is_path = "/" in value or Path(value).suffix
+    return str(_absolute(Path(value), base)) if is_path else value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import numbers
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 
 TABLES = ("acquisitions", "annotations", "cells", "clusters", "ledger")
 """All tables. `ledger` is the store's own; the others are its content."""
+
+
+# What Arrow would convert without a word: 1.5 to an integer 1, bytes to text, True to 1.0.
+_PYTHON_TYPES: dict[str, type] = {
+    "int16": numbers.Integral,
+    "int32": numbers.Integral,
+    "int64": numbers.Integral,
+    "float": numbers.Real,
+    "double": numbers.Real,
+    "bool": bool,
+    "string": str,
+    "date32[day]": dt.date,
+}
 
 
 @cache
@@ -84,12 +99,26 @@ def to_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
             odd = sorted(expected ^ row.keys())
             what = f"a row of {name} lacks or has too many of the columns {', '.join(odd)}"
             raise SchemaError(what)
+    for field in schema:
+        _check_types(name, field, rows)
     try:
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError) as error:
         what = f"a value does not fit the schema of {name}: {error}"
         raise SchemaError(what) from error
     return validate(name, table)
+
+
+def _check_types(name: str, field: pa.Field, rows: list[Mapping[str, Any]]) -> None:
+    kind = str(field.type)
+    for row in rows:
+        value = row[field.name]
+        fits = isinstance(value, _PYTHON_TYPES[kind]) and (
+            kind == "bool" or not isinstance(value, bool)
+        )
+        if value is not None and not fits:
+            what = f"column {field.name} of {name} is {kind}, and {value!r} is not"
+            raise SchemaError(what)
 
 
 def validate(name: str, table: pa.Table, *, derived: bool = False) -> pa.Table:

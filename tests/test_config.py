@@ -1,0 +1,230 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from anabatch.config import (
+    AnnotateConfig,
+    ArchiveConfig,
+    CellsConfig,
+    ClusterConfig,
+    ComputeConfig,
+    Config,
+    EmbedConfig,
+    FeaturizeConfig,
+    ReportConfig,
+    ScanConfig,
+    SegmentConfig,
+    load_config,
+    parse_config,
+    resolve_paths,
+)
+from anabatch.errors import ConfigurationError
+
+SECTIONS = (
+    ScanConfig,
+    AnnotateConfig,
+    SegmentConfig,
+    CellsConfig,
+    FeaturizeConfig,
+    EmbedConfig,
+    ClusterConfig,
+    ReportConfig,
+    ComputeConfig,
+)
+# A value other than the default, for every parameter of every section.
+OTHER = {
+    "recipe": "one-pass",
+    "device": "cuda",
+    "preprocessing": "keras",
+    "landmark_method": "uniform",
+    "gamma": 0.25,
+    "scheduler": "sync",
+    "vocabulary": Path("labels"),
+    "tile": 256,
+    "tile_overlap": 0.2,
+}
+PARAMETERS = [(section, name) for section in SECTIONS for name in section.model_fields]
+
+
+def _other(section, name):
+    default = section.model_fields[name].default
+    if name in OTHER:
+        return OTHER[name]
+    return f"{default}x" if isinstance(default, str) else default + 1
+
+
+@pytest.mark.parametrize(("section", "name"), PARAMETERS)
+def test_a_digest_changes_with_any_parameter(section, name):
+    changed = section(**{name: _other(section, name)})
+    assert changed.digest() != section().digest()
+    assert len(changed.digest()) == 32
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_digest_does_not_depend_on_the_order_of_keys(section):
+    values = section().model_dump()
+    backwards = dict(reversed(values.items()))
+    assert section(**values).digest() == section(**backwards).digest() == section().digest()
+
+
+def test_equal_numbers_have_equal_digests():
+    assert SegmentConfig(nucleus_diameter=60).digest() == SegmentConfig().digest()
+
+
+def test_a_digest_is_the_same_tomorrow():
+    """Digests are part of action keys: another text for equal values would recompute an archive."""
+    assert CellsConfig().digest() == "3642c2c8977f669a4b1b9ac70db09ed8"
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, Config])
+def test_unknown_keys_are_refused(section):
+    values = {"store": "s"} if section is Config else {}
+    with pytest.raises(ValidationError, match="colour"):
+        section(**values, colour="green")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_frozen(section):
+    name = next(iter(section.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(section(), name, None)
+
+
+def _write(tmp_path, text):
+    path = tmp_path / "anabatch.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("store = 's'\n[segmnt]\n", "segmnt"),
+        ("store = 's'\n[segment]\nnucleus = 60\n", "segment.nucleus"),
+        ("store = 's'\n[segment]\nnucleus_diameter = 0\n", "segment.nucleus_diameter"),
+        ("store = 's'\n[segment]\nnucleus_diameter = nan\n", "segment.nucleus_diameter"),
+        ("store = 's'\n[segment]\nnucleus_diameter = inf\n", "segment.nucleus_diameter"),
+        ("store = 's'\n[segment]\ntile = 100\n", "segment.tile"),
+        ("store = 's'\n[cluster]\nk = 8.0\n", "cluster.k"),
+        ("store = 's'\n[cluster]\nk = '8'\n", "cluster.k"),
+        ("store = 's'\n[compute]\nworkers = true\n", "compute.workers"),
+        ("store = 's'\n[compute]\nscheduler = 'dask'\n", "compute.scheduler"),
+        ("store = 's'\n[embed]\ngamma = 'wide'\n", "embed.gamma"),
+        ("", "store"),
+        ("store = ", "not valid TOML"),
+        ("store = 's'\nstore = 't'", "not valid TOML"),
+        ("store = 's'\n[[archives]]\nname = 'a/b'\npath = 'x'\n", "archives.0.name"),
+        ("store = 's'\n[[archives]]\nname = 'a'\npath = 'x'\ncolour = 1\n", "colour"),
+        (
+            "store = 's'\n[[archives]]\nname='a'\npath='x'\n[[archives]]\nname='a'\npath='y'\n",
+            "used twice: a",
+        ),
+        (
+            """
+            store = 's'
+            [[archives]]
+            name = 'a'
+            path = 'x'
+            pixels_per_reference_pixel = {'2776 x 2080' = 2.0}
+            """,
+            "2776 x 2080",
+        ),
+    ],
+)
+def test_a_bad_file_is_refused_by_name_and_key(tmp_path, text, words):
+    path = _write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_says_how_to_get_one(tmp_path):
+    with pytest.raises(ConfigurationError, match="anabatch init"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_a_folder_or_other_bytes_are_no_configuration(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "latin").write_bytes(b"store = 'h\xe4'")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        load_config(tmp_path / "latin")
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path):
+    path = _write(
+        tmp_path,
+        """
+        store = "store"
+        [[archives]]
+        name = "a"
+        path = "../disk/DATA"
+        layout = "ours.toml"
+        [[archives]]
+        name = "b"
+        path = "/mnt/b"
+        layout = "by-class"
+        [annotate]
+        vocabulary = "labels"
+        [segment]
+        nuclei_model = "./nets/nuclei"
+        cell_model = "cyto2"
+        [featurize]
+        weights = "vgg.h5"
+        """,
+    )
+    config = load_config(path)
+    assert config.store == tmp_path / "store"
+    assert [archive.path for archive in config.archives] == [
+        tmp_path.parent / "disk" / "DATA",
+        Path("/mnt/b"),
+    ]
+    assert [archive.layout for archive in config.archives] == [
+        str(tmp_path / "ours.toml"),
+        "by-class",
+    ]
+    assert config.annotate.vocabulary == tmp_path / "labels"
+    assert config.segment.nuclei_model == str(tmp_path / "nets" / "nuclei")
+    assert config.segment.cell_model == "cyto2"
+    assert config.featurize.weights == str(tmp_path / "vgg.h5")
+    assert resolve_paths(config, Path("/elsewhere")) == config
+
+
+@pytest.mark.parametrize("name", ["imagenet", "anabatch-vgg16-quarter", "cyto3", "nuclei"])
+def test_names_stay_names_whatever_lies_beside_the_file(tmp_path, name):
+    (tmp_path / name).touch()
+    featurize, segment = FeaturizeConfig(weights=name), SegmentConfig(cell_model=name)
+    config = Config(store=Path("s"), featurize=featurize, segment=segment)
+    resolved = resolve_paths(config, tmp_path)
+    assert resolved.featurize.weights == resolved.segment.cell_model == name
+
+
+def test_the_defaults_are_the_recipe_of_the_study():
+    config = SegmentConfig()
+    assert (config.recipe, config.nucleus_diameter, config.cell_diameter) == ("two-pass", 60, 145)
+    assert (config.reference_nucleus_diameter, config.one_pass_diameter) == (90, 75)
+    assert (config.clahe_clip, config.clahe_grid) == (10, 8)
+    assert CellsConfig().crop == 96
+
+
+def test_a_configuration_survives_its_own_json():
+    config = Config(
+        store=Path("/s"),
+        archives=(ArchiveConfig(name="a", path=Path("/a"), pixels_per_reference_pixel={"2x1": 2}),),
+    )
+    assert parse_config(config.model_dump(mode="json"), "json") == config
+
+
+@given(st.text(max_size=20))
+def test_archive_names_are_safe_names_of_folders(name):
+    try:
+        ArchiveConfig(name=name, path=Path("x"))
+    except ValidationError:
+        return
+    assert Path("parts", name).parent == Path("parts")
+    assert name.isascii()
+    assert not name.startswith(".")
