@@ -1,0 +1,147 @@
+"""Section: the kernel PCA, its spectrum, and the cells on its first two components."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.report.figures import (
+    BLUE,
+    CATEGORIES,
+    DARK,
+    GREY,
+    MARKERS,
+    WIDTH,
+    Plot,
+    new_figure,
+    style,
+    to_plot,
+)
+from anabatch.report.population import coordinates
+from anabatch.report.section import Section
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anabatch.report.population import Population
+    from anabatch.report.source import Source
+    from anabatch.store.actions import Action
+
+_COUNTS = (1, 2, 5, 10, 20, 35, 60, 100, 150)
+"""Components whose share of the variance the table gives."""
+
+
+def section(source: Source, population: Population | None) -> Section:
+    """Draw the spectrum and the first two components."""
+    model = source.generation("kpca")
+    if model is None:
+        return Section(
+            "components",
+            "Embedding",
+            "components.html",
+            absent="No kernel PCA is fitted yet.",
+            command="anabatch embed",
+        )
+    arrays = source.model(model)
+    shares = arrays["explained_variance_ratio_"]
+    counts = sorted({count for count in _COUNTS if count < len(shares)} | {len(shares)})
+    return Section(
+        "components",
+        "Embedding",
+        "components.html",
+        {
+            "facts": _facts(model, arrays),
+            "spectrum": _spectrum(arrays["eigenvalues_"], shares),
+            "shares": [(count, float(shares[:count].sum())) for count in counts],
+            "scatter": _scatter(source, population, model, shares) if population else None,
+        },
+    )
+
+
+def _facts(model: Action, arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
+    return {
+        "generation": str(model.components["generation"]),
+        "fitted by run": model.run,
+        "cells fitted on": f"{int(arrays['n_samples_seen_']):,}",
+        "features": str(int(arrays["n_features_in_"])),
+        "landmarks": str(len(arrays["landmarks_"])),
+        "components": str(len(arrays["eigenvalues_"])),
+        "kernel width (gamma)": f"{float(arrays['gamma_']):.3g}",
+        "gamma times median squared distance": f"{float(arrays['gamma_median_']):.3g}",
+    }
+
+
+def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
+    numbers = np.arange(1, len(values) + 1)
+    positive = values > 0
+    with style():
+        figure = new_figure(WIDTH, 3.0)
+        left, right = figure.subplots(1, 2)
+        left.plot(numbers[positive], values[positive], color=BLUE, marker=".", linewidth=1)
+        if positive.any():
+            left.set_yscale("log")
+        left.set_title("Eigenvalues")
+        left.set_ylabel("variance in feature space")
+        right.plot(numbers, 100 * np.cumsum(shares), color=BLUE, marker=".", linewidth=1)
+        right.set_ylim(0, 102)
+        right.set_title("Explained variance, cumulated")
+        right.set_ylabel("% of the whole variance")
+        for axes in (left, right):
+            axes.set_xlabel("component")
+            axes.grid(visible=True)
+        alt = f"Line plots of {len(values)} eigenvalues and of the cumulated explained variance"
+        caption = (
+            "Eigenvalue spectrum of the kernel PCA, and the share of the whole variance that the first "
+            "components explain."
+        )
+        return to_plot(figure, alt=alt, caption=caption)
+
+
+def _scatter(
+    source: Source, population: Population, model: Action, shares: NDArray[np.float64]
+) -> Plot | None:
+    cells, places = coordinates(source, population.sample, model)
+    if not cells or places.shape[1] < 2:
+        return None
+    numbers = np.array([cell.cluster for cell in cells])
+    with style():
+        figure = new_figure(WIDTH, 5.6)
+        axes = figure.add_subplot()
+        for number in np.unique(numbers).tolist():
+            here = places[numbers == number]
+            axes.scatter(
+                here[:, 0],
+                here[:, 1],
+                s=9,
+                color=CATEGORIES[number % len(CATEGORIES)],
+                # beyond the colours, marks tell clusters apart
+                marker=MARKERS[(number // len(CATEGORIES) + number) % len(MARKERS)],
+                alpha=0.55,
+                linewidths=0,
+                label=str(number),
+            )
+        _number_clusters(axes, places, numbers)
+        axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+        axes.axvline(0, color=GREY, linewidth=0.5, zorder=0)
+        axes.set_xlabel(f"component 1 ({shares[0]:.1%} of the variance)")
+        axes.set_ylabel(f"component 2 ({shares[1]:.1%} of the variance)")
+        axes.set_aspect("equal", adjustable="datalim")
+        figure.legend(loc="outside right upper", title="cluster", markerscale=2)
+        caption = (
+            f"{len(cells):,} of {population.size:,} cells on the first two components, in the "
+            "embedding's units. A cluster's number stands at the median of its cells."
+        )
+        alt = f"Scatter plot of {len(cells)} cells on two components, coloured by cluster"
+        return to_plot(figure, alt=alt, caption=caption, points=True)
+
+
+def _number_clusters(axes: Any, places: NDArray[np.float32], numbers: NDArray[np.int_]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    for number in np.unique(numbers).tolist():
+        middle = np.median(places[numbers == number], axis=0)
+        text = axes.text(
+            *middle, str(number), color=DARK, fontsize=12, weight="bold", ha="center", va="center"
+        )
+        text.set_path_effects([withStroke(linewidth=3, foreground="white")])
