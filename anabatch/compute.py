@@ -7,7 +7,8 @@ nothing; this module puts a bounded number of them in flight and hands back what
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+import textwrap
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -15,11 +16,11 @@ import cv2
 import dask
 from threadpoolctl import threadpool_limits
 
-from anabatch.errors import WorkerError
+from anabatch.errors import ConfigurationError, WorkerError
 from anabatch.reduction import reduce_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -119,18 +120,26 @@ class InProcess:
     def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Iterator[Outcome]:
         """Compute named graphs one after the other."""
         for name, graph in graphs:
-            try:
-                yield Outcome(name, self.compute(graph))
-            except Exception as error:  # noqa: BLE001 (the caller decides; others go on)
-                yield Outcome(name, error=error)
+            yield self._outcome(name, graph)
 
     def compute(self, graph: Any) -> Any:
         """Compute one graph and return its value."""
         return dask.compute(graph, scheduler="synchronous")[0]
 
+    def _outcome(self, name: Any, graph: Any) -> Outcome:
+        try:
+            return Outcome(name, self.compute(graph))
+        except Exception as error:  # noqa: BLE001 (the caller decides; others go on)
+            return Outcome(name, error=error)
+
 
 class Distributed:
     """Computes graphs on Dask workers.
+
+    A task whose worker died is tried again by the scheduler, as often as its own setting says. It
+    cannot tell the guilty from a neighbour that waited on the same worker. So what it gave up is
+    computed once more at the end, graph by graph with nothing beside it, before it is called an
+    error. A task that raises is never tried again.
 
     Parameters
     ----------
@@ -138,7 +147,8 @@ class Distributed:
     window : int
         Graphs in flight for every worker.
     retries : int
-        How often a task is tried again whose worker died.
+        How often a task is tried again whose worker died; the last time alone. With 0 there is no
+        such second chance.
     """
 
     def __init__(self, client: Any, *, window: int, retries: int) -> None:
@@ -154,26 +164,15 @@ class Distributed:
 
     def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Iterator[Outcome]:
         """Compute named graphs, a bounded number at once, and yield outcomes as they come."""
-        from distributed import as_completed
-
-        waiting = iter(graphs)
-        names: dict[Any, Any] = {}
-        running = as_completed()
-
-        def start_next() -> None:
-            for name, graph in waiting:
-                future = self._submit(graph)
-                names[future] = name
-                running.add(future)
-                return
-
-        for _ in range(self._in_flight):
-            start_next()
-        for future in running:
-            outcome = _outcome(names.pop(future), future)
-            future.release()
-            start_next()
-            yield outcome
+        suspects: list[tuple[Any, Any]] = []
+        with closing(self._crowd(graphs)) as crowd:
+            for outcome, graph in crowd:
+                if self._retries and isinstance(outcome.error, WorkerError):
+                    suspects.append((outcome.name, graph))
+                else:
+                    yield outcome
+        for name, graph in suspects:
+            yield self._alone(name, graph)
 
     def compute(self, graph: Any) -> Any:
         """Compute one graph and return its value.
@@ -183,13 +182,50 @@ class Distributed:
         WorkerError
             The workers that ran it died, again and again.
         """
-        outcome = _outcome("graph", self._submit(graph))
+        outcome = self._alone("a graph", graph)
+        if self._retries and isinstance(outcome.error, WorkerError):
+            outcome = self._alone("a graph", graph)
         if outcome.error:
             raise outcome.error
         return outcome.value
 
+    def _crowd(self, graphs: Iterable[tuple[Any, Any]]) -> Generator[tuple[Outcome, Any]]:
+        """Compute graphs side by side; yield outcomes with their graphs as they come."""
+        from distributed import as_completed
+
+        waiting = iter(graphs)
+        submitted: dict[Any, tuple[Any, Any]] = {}
+        running = as_completed()
+
+        def start_next() -> None:
+            for name, graph in waiting:
+                future = self._submit(graph)
+                submitted[future] = name, graph
+                running.add(future)
+                return
+
+        try:
+            for _ in range(self._in_flight):
+                start_next()
+            for future in running:
+                name, graph = submitted.pop(future)
+                outcome = _outcome(name, future)
+                future.release()
+                start_next()
+                yield outcome, graph
+        finally:
+            if submitted:  # the caller has stopped early: nobody waits for what is left
+                self._client.cancel(list(submitted))
+
+    def _alone(self, name: Any, graph: Any) -> Outcome:
+        future = self._submit(graph)
+        try:
+            return _outcome(name, future)
+        finally:
+            future.release()
+
     def _submit(self, graph: Any) -> Any:
-        return self._client.compute(graph, retries=self._retries, optimize_graph=False)
+        return self._client.compute(graph, optimize_graph=False)
 
 
 def _outcome(name: Any, future: Any) -> Outcome:
@@ -199,7 +235,8 @@ def _outcome(name: Any, future: Any) -> Outcome:
     try:
         return Outcome(name, future.result())
     except (KilledWorker, FutureCancelledError) as error:
-        what = f"the workers that computed {name} died: {error}"
+        who = textwrap.shorten(str(name), 120, placeholder=" ...")
+        what = f"the workers that computed {who} died: {error}"
         remedy = "Look at the workers' logs; the usual cause is memory."
         return Outcome(name, error=WorkerError(what, remedy))
     except Exception as error:  # noqa: BLE001 (the caller decides; others go on)
@@ -252,7 +289,7 @@ class Cluster:
         """The backend, started if it was not."""
         if self._backend is None:
             self._backend = self._start()
-            if self._announce:
+            if self._announce and self._backend.dashboard:
                 self._announce(self._backend.dashboard)
         return self._backend
 
@@ -273,13 +310,20 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if config.scheduler != "local":
-        with Client(config.scheduler) as client:
+        try:
+            remote = Client(config.scheduler)
+        except OSError as error:
+            what = f"no Dask scheduler answers at {config.scheduler}: {error}"
+            raise ConfigurationError(what, "Is it running?") from error
+        with remote as client:
             yield client
         return
-    environment = dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
+    environment = dask.config.get("distributed.nanny.pre-spawn-environ")
+    environment = environment | dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
     settings = {
         "distributed.nanny.pre-spawn-environ": environment,
-        "distributed.scheduler.allowed-failures": config.retries,
+        # the last retry is not the scheduler's: see Distributed
+        "distributed.scheduler.allowed-failures": max(config.retries - 1, 0),
     }
     with (
         dask.config.set(settings),
@@ -295,6 +339,9 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
 
 
 def limit_threads_of_this_process(threads: int) -> None:
-    """Set the thread variables that numerical libraries read when they are first imported."""
+    """Set the thread variables that numerical libraries read when they are first imported.
+
+    They are set whatever the environment says, as on workers: results depend on the number.
+    """
     for variable in _THREAD_VARIABLES:
-        os.environ.setdefault(variable, str(threads))
+        os.environ[variable] = str(threads)

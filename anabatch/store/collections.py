@@ -9,6 +9,7 @@ import dask
 import dask.array as da
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from anabatch.errors import ConfigurationError, MissingRowsError
@@ -21,6 +22,7 @@ from anabatch.store.live import (
     LivePart,
     array_sources,
     cluster_unit,
+    corresponding,
     first_acquisitions,
     live_parts,
     read_acquisitions,
@@ -33,8 +35,6 @@ from anabatch.store.parts import Part
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pandas as pd
 
     from anabatch.store.state import State
 
@@ -66,17 +66,16 @@ class StoreTable:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the whole table as a data frame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        return _frame(self.to_arrow())
 
     def to_dask(self) -> Any:
         """Return a lazy Dask data frame with one partition a part."""
         import dask.dataframe as dd  # a second of import that most readers never need
 
-        empty = self.schema.empty_table().to_pandas()
+        empty = _frame(self.schema.empty_table())
         if not self._loaders:
             return dd.from_pandas(empty, npartitions=1)
-        pieces = [dask.delayed(_frame)(load) for load in self._loaders]
+        pieces = [dask.delayed(_load_frame)(load) for load in self._loaders]
         return dd.from_delayed(pieces, meta=empty, verify_meta=False)
 
     def query(self, where: str | None = None, limit: int | None = None) -> pa.Table:
@@ -94,9 +93,8 @@ class StoreTable:
         ConfigurationError
             The condition is not valid SQL over these columns.
         """
-        reader = pa.RecordBatchReader.from_batches(
-            self.schema, (batch for piece in self.batches() for batch in piece.to_batches())
-        )
+        failures: list[Exception] = []
+        reader = pa.RecordBatchReader.from_batches(self.schema, self._stream(failures))
         with duckdb.connect() as connection:
             connection.register(self.name, reader)
             try:
@@ -105,13 +103,41 @@ class StoreTable:
                 relation = relation.limit(limit) if limit is not None else relation
                 found: pa.Table = relation.to_arrow_table()
             except duckdb.Error as error:
+                if failures:  # DuckDB has wrapped what a part raised
+                    raise failures[0] from None
                 what = f"{where!r} cannot be evaluated over {self.name}: {error}"
                 raise ConfigurationError(what) from error
         return found.cast(self.schema)
 
+    def _stream(self, failures: list[Exception]) -> Iterator[pa.RecordBatch]:
+        """Yield record batches; note what a part raises, which the reader of a stream changes."""
+        try:
+            for piece in self.batches():
+                yield from piece.to_batches()
+        except Exception as error:
+            failures.append(error)
+            raise
 
-def _frame(load: Callable[[], pa.Table]) -> Any:
-    return load().to_pandas()
+
+_NULLABLE_INTEGERS = {
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+}
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return a data frame whose dtypes depend on the schema alone, not on which rows hold nulls."""
+    frame: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if field.nullable and field.type in _NULLABLE_INTEGERS:
+            column = table.column(field.name).to_pandas(types_mapper=_NULLABLE_INTEGERS.get)
+            frame[field.name] = column.array
+    return frame
+
+
+def _load_frame(load: Callable[[], pa.Table]) -> pd.DataFrame:
+    return _frame(load())
 
 
 class _Piece:
@@ -167,6 +193,7 @@ class Collections:
             There is no such table.
         MissingRowsError
             For `clusters`: some live cells are in no cluster of the current generation yet.
+            For `cells`, when they are read: some are of images without an acquisition.
         """
         makers: dict[str, Callable[[], list[Callable[[], pa.Table]]]] = {
             "acquisitions": lambda: [_Piece(_whole, self.acquisitions)],
@@ -222,22 +249,22 @@ class Collections:
 
     def _cells(self) -> list[Callable[[], pa.Table]]:
         return [
-            _Piece(read_cells, self.root, live, {i: self._first[i] for i in live.images})
+            _Piece(
+                read_cells,
+                self.root,
+                live,
+                {image: self._first[image] for image in live.images if image in self._first},
+            )
             for live in self.cell_parts
         ]
 
     def _clusters(self) -> list[Callable[[], pa.Table]]:
-        found = [
-            (live, self.state.get(CLUSTER, cluster_unit(live.path))) for live in self.cell_parts
-        ]
-        missing = sum(live.rows for live, action in found if action is None)
-        if missing:
-            what = f"{missing} live cells are in no cluster yet"
-            raise MissingRowsError(what, "Run `anabatch cluster`.")
+        parts = self.cell_parts
+        found = [self.state.get(CLUSTER, cluster_unit(live.path)) for live in parts]
+        paths = corresponding(parts, found, "cluster", CLUSTER)
         return [
-            _Piece(_read_stored, self.root, LivePart(str(a.part), live.ranges, ()), "clusters")
-            for live, a in found
-            if a
+            _Piece(_read_stored, self.root, LivePart(path, live.ranges, ()), "clusters")
+            for live, path in zip(parts, paths, strict=True)
         ]
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 def sync_file(path: Path) -> None:
@@ -30,9 +27,22 @@ def sync_folder(path: Path) -> None:
 
 def sync_tree(root: Path) -> None:
     """Force all files and folders below a folder, and the folder itself, to the disk."""
-    for folder, _, names in os.walk(root, topdown=False):
+    for folder, _, names in os.walk(root, topdown=False, onerror=_raise):
         for name in names:
-            sync_file(root / folder / name)
+            sync_file(Path(folder, name))
+        sync_folder(Path(folder))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def sync_parents(path: Path, root: Path) -> None:
+    """Force the entries of all folders above `path`, up to `root`, to the disk.
+
+    Whoever made a parent may have died before syncing it, so it is not enough to sync one's own.
+    """
+    for folder in path.relative_to(root).parents:
         sync_folder(root / folder)
 
 
@@ -51,9 +61,13 @@ def make_folder(path: Path, root: Path) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, and it is on the disk."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)

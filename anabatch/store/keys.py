@@ -48,6 +48,11 @@ def batch_name(keys: Iterable[str]) -> str:
     return hashlib.blake2b("\n".join(sorted(keys)).encode(), digest_size=6).hexdigest()
 
 
+def bytes_digest(data: bytes) -> str:
+    """Return the BLAKE2b-128 digest of bytes, as 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """Return the BLAKE2b-128 digest of a file's bytes, as 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)

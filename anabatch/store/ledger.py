@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from anabatch.errors import StoreNotFoundError
+from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.schema import table_schema, to_table
 from anabatch.store.actions import Action
 from anabatch.store.durable import sync_file, sync_folder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SAME = "t.stage = s.stage AND t.unit = s.unit"
 _PUT, _DELETE = "put", "delete"
+_REMEDY = "Restore the ledger, or read an older version with open_store(path, at=N)."
 
 
 class Ledger:
@@ -33,16 +34,22 @@ class Ledger:
     folder : Path
         The table's folder.
     at : int, optional
-        Version to read; the newest by default.
+        Version to read; the newest by default. With a version named, the ledger is to be read only.
 
     Raises
     ------
     StoreNotFoundError
         There is no ledger, or no such version.
+    PartCorruptError
+        There is a ledger, and it cannot be read.
+    ConfigurationError
+        The folder's name cannot be that of a store.
     """
 
     def __init__(self, folder: Path, at: int | None = None) -> None:
         self.folder = folder
+        self._pinned = at is not None
+        _check_name(folder)
         try:
             self._delta = DeltaTable(str(folder), version=at)
         except TableNotFoundError as error:
@@ -50,13 +57,15 @@ class Ledger:
             raise StoreNotFoundError(what, "`anabatch run` makes one.") from error
         except Exception as error:  # deltalake raises its base class for a version not there
             if at is None:
-                raise
+                what = f"the ledger {folder} cannot be read: {error}"
+                raise PartCorruptError(what, _REMEDY) from error
             what = f"the store at {folder.parent} has no version {at}"
             raise StoreNotFoundError(what) from error
 
     @classmethod
     def create(cls, folder: Path) -> Ledger:
         """Make an empty ledger."""
+        _check_name(folder)
         # Without this property a checkpoint after 30 days would silently end time travel.
         DeltaTable.create(
             str(folder),
@@ -78,10 +87,22 @@ class Ledger:
 
         The files are read by pyarrow: reading through deltalake's own datasets was seen to abort
         the process at exit.
+
+        Raises
+        ------
+        PartCorruptError
+            A file of this version is missing or cannot be read.
         """
-        paths = [unquote(uri.removeprefix("file://")) for uri in self._delta.file_uris()]
+        names = [unquote(uri.rpartition("/")[2]) for uri in self._delta.file_uris()]
         schema = table_schema("ledger")
-        tables = [pq.read_table(path, partitioning=None).cast(schema) for path in sorted(paths)]
+        try:
+            tables = [
+                pq.read_table(self.folder / name, partitioning=None).cast(schema)
+                for name in sorted(names)
+            ]
+        except (OSError, ValueError) as error:
+            what = f"version {self.version} of the ledger {self.folder} cannot be read: {error}"
+            raise PartCorruptError(what, _REMEDY) from error
         table = pa.concat_tables(tables) if tables else schema.empty_table()
         order = pc.sort_indices(
             table,
@@ -112,7 +133,15 @@ class Ledger:
         -------
         Ledger
             The ledger at the new version.
+
+        Raises
+        ------
+        StoreError
+            The ledger was opened at a version, to be read.
         """
+        if self._pinned:
+            what = f"the store was opened at version {self.version}, to be read"
+            raise StoreError(what, "Open it without a version to write to it.")
         source = _changes(put, delete)
         schema = table_schema("ledger")
         columns = {name: f"s.{name}" for name in schema.names}
@@ -143,6 +172,13 @@ class Ledger:
         sync_folder(self.folder)
         sync_file(commit)
         sync_folder(log)
+
+
+def _check_name(folder: Path) -> None:
+    """Refuse paths that the Delta library takes for others."""
+    if unquote(str(folder)) != str(folder) or not str(folder).isprintable():
+        what = f"a store cannot be at {str(folder.parent)!r}"
+        raise ConfigurationError(what, "Name a path without percent codes and control characters.")
 
 
 def _changes(put: Iterable[Action], delete: Iterable[tuple[str, str]]) -> pa.Table:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
     from anabatch.store.state import State
 
+LIST = "list"
+"""Places of an archive that could not be listed; it has failures alone."""
 SCAN = "scan"
 ANNOTATE = "annotate"
 SEGMENT = "segment"
@@ -84,8 +86,19 @@ def live_parts(state: State, stage: str) -> list[LivePart]:
 
 
 def read_live_rows(root: Path, live: LivePart, table: str) -> pa.Table:
-    """Read the live rows of a part's table, without the derived columns."""
-    return Part(root, live.path).rows(table).take(pa.array(live.indices()))
+    """Read the live rows of a part's table, without the derived columns.
+
+    Raises
+    ------
+    PartCorruptError
+        The table has fewer rows than the ledger says.
+    """
+    rows = Part(root, live.path).rows(table)
+    indices = live.indices()
+    if len(indices) and indices.max() >= rows.num_rows:
+        what = f"{table} of {live.path} has {rows.num_rows} rows, and row {indices.max()} is live"
+        raise PartCorruptError(what, "Recompute the part.")
+    return rows.take(pa.array(indices))
 
 
 def read_live_array(root: Path, live: LivePart, name: str, source: str, total: int) -> NDArray[Any]:
@@ -148,12 +161,49 @@ def array_sources(state: State, parts: list[LivePart], name: str) -> list[str]:
     if name in ("crops", "masks"):
         return [live.path for live in parts]
     stage = {"features": FEATURIZE, "embedding": EMBED}[name]
-    found = [state.get(stage, live.path) for live in parts]
-    missing = sum(live.rows for live, action in zip(parts, found, strict=True) if not action)
+    return corresponding(parts, [state.get(stage, live.path) for live in parts], name, stage)
+
+
+def corresponding(
+    parts: list[LivePart], found: list[Action | None], name: str, command: str
+) -> list[str]:
+    """Return the parts of actions that correspond one to one to cell parts, all of one make.
+
+    Rows of an older generation lie in another space; mixed with newer ones they would be wrong
+    numbers, so they count as missing.
+
+    Parameters
+    ----------
+    parts : list of LivePart
+        The cell parts.
+    found : list of Action or None
+        The actions on them.
+    name : str
+        What to call the rows.
+    command : str
+        The command that makes them.
+
+    Raises
+    ------
+    MissingRowsError
+        Some live rows have none of the newest make; the message counts them.
+    """
+    made = [action for action in found if action is not None and action.part is not None]
+    newest = _make(max(made, key=lambda action: action.sequence)) if made else None
+    missing = sum(
+        live.rows
+        for live, action in zip(parts, found, strict=True)
+        if action is None or action.part is None or _make(action) != newest
+    )
     if missing:
         what = f"{missing} of {sum(live.rows for live in parts)} live cells have no {name}"
-        raise MissingRowsError(what, f"Run `anabatch {stage}`.")
-    return [str(action.part) for action in found if action]
+        raise MissingRowsError(what, f"Run `anabatch {command}`.")
+    return [str(action.part) for action in made]
+
+
+def _make(action: Action) -> tuple[Any, Any]:
+    """Return what rows of one array must have in common: model generation, or extractor."""
+    return action.components.get("model"), action.components.get("extractor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +264,19 @@ def read_cells(root: Path, live: LivePart, first: dict[str, FirstAcquisition]) -
         The cell part.
     first : dict
         Image id to its first acquisition, for the part's images at least.
+
+    Raises
+    ------
+    MissingRowsError
+        Some live cells are of images without an acquisition.
     """
     table = read_live_rows(root, live, CELLS)
-    joined = [first[image] for image in table.column("image_id").to_pylist()]
+    images = table.column("image_id").to_pylist()
+    lost = sum(image not in first for image in images)
+    if lost:
+        what = f"{lost} live cells of {live.path} are of images that no acquisition shows"
+        raise MissingRowsError(what, "Run `anabatch scan` and `anabatch segment`.")
+    joined = [first[image] for image in images]
     derived = {
         "part": [live.path] * table.num_rows,
         "row": live.indices(),

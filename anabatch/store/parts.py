@@ -1,7 +1,9 @@
 """Parts: immutable sets of files, each written by one task under a path of its own.
 
 A part is finished when its `part.json` is there: it is written and synced last, and names every
-file with size and digest.
+file with size and digest. What is read is checked against it: files that are read whole by their
+digest, arrays by the sizes of all their files, the digest of their metadata and the checksums in
+their chunks. (Zarr alone takes a shard that is not there for zeros.)
 """
 
 from __future__ import annotations
@@ -9,26 +11,28 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from anabatch.errors import PartCorruptError
-from anabatch.store.durable import make_folder, replace_text, sync_folder, sync_tree
+from anabatch.schema import validate
+from anabatch.store.durable import make_folder, replace_text, sync_parents, sync_tree
 from anabatch.store.formats import (
     CHUNK_ROWS,
     SHARD_ROWS,
     array_info,
+    decode_bundle,
+    decode_rows,
     read_array,
-    read_bundle,
-    read_rows,
     take_array,
     write_array,
     write_bundle,
     write_rows,
 )
-from anabatch.store.keys import action_key, batch_name, file_digest
+from anabatch.store.keys import action_key, batch_name, bytes_digest, file_digest
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 PARTS = "parts"
 MANIFEST = "part.json"
 _FORMAT = 1
+_METADATA = "zarr.json"
+_REMEDY = "Restore the file, or recompute its part."
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +115,20 @@ class PartWriter:
     ) -> None:
         if error is not None:
             error.add_note(f"while writing the part {self.path}")
+            # first the file that would call a half-removed part finished
+            with suppress(OSError):
+                (self.folder / MANIFEST).unlink()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def rows(self, name: str, table: pa.Table) -> None:
-        """Write a table as `<name>.parquet`."""
+        """Write a table as `<name>.parquet`.
+
+        Raises
+        ------
+        SchemaError
+            It does not keep the schema of that name.
+        """
+        validate(name, table)
         write_rows(self.folder / f"{name}.parquet", table)
 
     def array(
@@ -157,28 +173,47 @@ class PartWriter:
             "format": _FORMAT,
             "digest": digest,
             "files": files,
-            "actions": [action.to_row() for action in placed],
+            "actions": [_plain(action) for action in placed],
         }
-        replace_text(self.folder / MANIFEST, json.dumps(manifest, indent=1, default=str))
-        sync_folder(self.folder.parent)
+        manifest["checksum"] = action_key(manifest=manifest)
+        replace_text(self.folder / MANIFEST, json.dumps(manifest, indent=1))
+        sync_parents(self.folder, self.store)
         return WrittenPart(self.path, digest, placed)
+
+
+def _plain(action: Action) -> dict[str, Any]:
+    """Return an action's row in types that JSON has."""
+    row = action.to_row()
+    return row | {"date": action.date.isoformat() if action.date else None}
 
 
 @lru_cache(maxsize=4096)
 def _checked_manifest(folder: Path, modified: int) -> dict[str, Any]:
     """Read a manifest and check that every file is there in full; `modified` keys the cache."""
     del modified
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        checksum = manifest.pop("checksum")
+        whole = checksum == action_key(manifest=manifest) and manifest["format"] == _FORMAT
+    except (ValueError, LookupError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        what = f"{folder / MANIFEST} is not what was written"
+        raise PartCorruptError(what, _REMEDY)
     for name, (size, _) in manifest["files"].items():
-        try:
-            found = (folder / name).stat().st_size
-        except FileNotFoundError as error:
-            what = f"{folder / name} is missing"
-            raise PartCorruptError(what, "Restore the file, or recompute its part.") from error
-        if found != size:
-            what = f"{folder / name} has {found} bytes, not {size}"
-            raise PartCorruptError(what, "Restore the file, or recompute its part.")
+        _check_size(folder / name, size)
     return manifest
+
+
+def _check_size(path: Path, size: int) -> None:
+    try:
+        found = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = f"{path} is missing"
+        raise PartCorruptError(what, _REMEDY) from error
+    if found != size:
+        what = f"{path} has {found} bytes, not {size}"
+        raise PartCorruptError(what, _REMEDY)
 
 
 class Part:
@@ -202,7 +237,7 @@ class Part:
         self.path = path
         try:
             modified = (self.folder / MANIFEST).stat().st_mtime_ns
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             what = f"{self.folder} holds no finished part"
             raise PartCorruptError(what, "Restore the folder, or recompute the part.") from error
         self._manifest = _checked_manifest(self.folder, modified)
@@ -219,24 +254,60 @@ class Part:
 
     def rows(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read the table `<name>.parquet`."""
-        return read_rows(self.folder / f"{name}.parquet", columns)
+        path, data = self._verified(f"{name}.parquet")
+        return decode_rows(data, path, columns)
 
     def array(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read rows of an array, shape (stop - start, ...)."""
-        return read_array(self.folder / name, start, stop)
+        return read_array(self._whole_array(name), start, stop)
 
     def take(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read chosen rows of an array, shape (len(rows), ...)."""
-        return take_array(self.folder / name, rows)
+        return take_array(self._whole_array(name), rows)
 
     def bundle(self, name: str) -> dict[str, NDArray[Any]]:
         """Read the arrays of `<name>.npz`."""
-        return read_bundle(self.folder / f"{name}.npz")
+        path, data = self._verified(f"{name}.npz")
+        return decode_bundle(data, path)
 
     def array_info(self, name: str) -> tuple[tuple[int, ...], Any]:
         """Return shape and dtype of an array."""
-        return array_info(self.folder / name)
+        return array_info(self._whole_array(name))
 
     def text(self, name: str) -> str:
         """Read a text file."""
-        return (self.folder / name).read_text(encoding="utf-8")
+        return self._verified(name)[1].decode()
+
+    def _verified(self, name: str) -> tuple[Path, bytes]:
+        """Return a file's path and bytes, which are those that were written."""
+        path = self.folder / name
+        _, digest = self._file(name)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            what = f"{path} is missing"
+            raise PartCorruptError(what, _REMEDY) from error
+        if bytes_digest(data) != digest:
+            what = f"the bytes of {path} are not those that were written"
+            raise PartCorruptError(what, _REMEDY)
+        return path, data
+
+    def _file(self, name: str) -> tuple[int, str]:
+        try:
+            size, digest = self._manifest["files"][name]
+        except KeyError as error:
+            what = f"the part {self.path} has no {name}"
+            raise PartCorruptError(what, "Recompute the part.") from error
+        return int(size), str(digest)
+
+    def _whole_array(self, name: str) -> Path:
+        """Return an array's folder once all its files are there and its metadata verified.
+
+        Looked at anew every time: a shard may be lost while a worker lives, and Zarr takes one that
+        is not there for zeros.
+        """
+        self._verified(f"{name}/{_METADATA}")
+        for file, (size, _) in self._manifest["files"].items():
+            if file.startswith(f"{name}/"):
+                _check_size(self.folder / file, size)
+        return self.folder / name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anabatch.errors import MissingRowsError
+from anabatch.errors import MissingRowsError, StoreNotFoundError
 from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
 from anabatch.store.ledger import Ledger
@@ -164,7 +164,8 @@ def open_store(path: str | Path, at: int | None = None) -> Store:
 def create_store(path: Path) -> Store:
     """Open a store, and make it first where there is none."""
     root = path.resolve()
-    if not (root / LEDGER).exists():
+    try:
+        return open_store(root)
+    except StoreNotFoundError:  # also where an earlier attempt was cut short
         make_folder(root, Path(root.anchor))
         return Store(root, Ledger.create(root / LEDGER))
-    return open_store(root)

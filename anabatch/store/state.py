@@ -39,9 +39,11 @@ class State:
         self._put: dict[tuple[str, str], Action] = {}
         self._deleted: dict[tuple[str, str], Action] = {}
         self._committed: set[tuple[str, str]] = set()
+        self._highest = 0
         for action in actions:
             self._stages[action.stage][action.unit] = action
             self._committed.add(action.identity)
+            self._highest = max(self._highest, action.sequence)
 
     def get(self, stage: str, unit: str) -> Action | None:
         """Return the action of a stage on a unit, or None."""
@@ -58,8 +60,8 @@ class State:
         return sorted(found, key=lambda action: action.identity)
 
     def next_sequence(self) -> int:
-        """Return the first sequence number that no part has yet."""
-        return 1 + max((action.sequence for action in self.actions()), default=0)
+        """Return a sequence number above all that this state ever held."""
+        return self._highest + 1
 
     def failures(self) -> list[Action]:
         """Return all actions in quarantine, by stage and unit."""
@@ -70,6 +72,7 @@ class State:
         for action in actions:
             self._stages[action.stage][action.unit] = action
             self._put[action.identity] = action
+            self._highest = max(self._highest, action.sequence)
             self._deleted.pop(action.identity, None)
 
     def delete(self, actions: Iterable[Action]) -> None:
@@ -90,8 +93,11 @@ class State:
     def settle(self, changes: Changes) -> None:
         """Note that changes were committed."""
         for action in changes.put:
-            self._put.pop(action.identity, None)
             self._committed.add(action.identity)
+            if self._put.get(action.identity) is action:  # else it changed again meanwhile
+                del self._put[action.identity]
+            elif action.unit not in self._stages[action.stage]:
+                self._deleted[action.identity] = action
         for action in changes.delete:
-            self._deleted.pop(action.identity, None)
             self._committed.discard(action.identity)
+            self._deleted.pop(action.identity, None)

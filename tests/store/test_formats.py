@@ -1,0 +1,112 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from anabatch.errors import PartCorruptError
+from anabatch.store import formats
+
+DTYPES = ["uint8", "uint16", "int32", "float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 16, 17, 40])
+def test_an_array_comes_back_bit_by_bit(tmp_path, dtype, rows):
+    rng = np.random.default_rng(rows)
+    array = (rng.random((rows, 3, 2)) * 200).astype(dtype)
+    formats.write_array(tmp_path / "x", array, chunk=4, shard=8)
+    back = formats.read_array(tmp_path / "x", 0, rows)
+    assert back.dtype == array.dtype
+    assert back.tobytes() == array.tobytes()
+    assert back.shape == array.shape
+    assert formats.array_info(tmp_path / "x") == (array.shape, array.dtype)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    array=arrays.arrays("float32", st.tuples(st.integers(1, 20), st.just(2))),
+    data=st.data(),
+)
+def test_any_span_and_any_rows_are_those_of_the_array(tmp_path_factory, array, data):
+    path = tmp_path_factory.mktemp("formats") / "x"
+    formats.write_array(path, array, chunk=2, shard=4)
+    start = data.draw(st.integers(0, len(array)))
+    stop = data.draw(st.integers(start, len(array)))
+    assert formats.read_array(path, start, stop).tobytes() == array[start:stop].tobytes()
+    rows = np.array(data.draw(st.lists(st.integers(0, len(array) - 1), max_size=8)), np.int64)
+    assert formats.take_array(path, rows).tobytes() == array[rows].tobytes()
+
+
+def test_rows_beyond_the_end_are_an_error_not_a_shorter_array(tmp_path):
+    formats.write_array(tmp_path / "x", np.ones((5, 2), "f4"), chunk=2, shard=4)
+    with pytest.raises(PartCorruptError, match="5 rows"):
+        formats.read_array(tmp_path / "x", 3, 6)
+    with pytest.raises(PartCorruptError):
+        formats.take_array(tmp_path / "x", np.array([5]))
+
+
+def test_zeros_are_written(tmp_path):
+    """A file that holds only zeros must be there, or one that is missing could not be told."""
+    formats.write_array(tmp_path / "x", np.zeros((9, 2), "f4"), chunk=2, shard=4)
+    assert sum(path.is_file() for path in (tmp_path / "x" / "c").rglob("*")) == 3
+
+
+def test_one_shard_is_one_file(tmp_path):
+    formats.write_array(
+        tmp_path / "x",
+        np.zeros((formats.SHARD_ROWS + 1, 2), "u1"),
+        chunk=formats.CHUNK_ROWS,
+        shard=formats.SHARD_ROWS,
+    )
+    names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert names == {"x/zarr.json", "x/c/0/0", "x/c/1/0"}
+
+
+@pytest.mark.parametrize("read", [formats.read_rows, formats.read_bundle, formats.array_info])
+def test_what_is_not_there_is_named(tmp_path, read):
+    with pytest.raises(PartCorruptError, match="nothing") as caught:
+        read(tmp_path / "nothing")
+    assert caught.value.remedy
+
+
+def test_a_table_comes_back_with_its_schema(tmp_path):
+    schema = pa.schema([pa.field("a", pa.int16()), pa.field("b", pa.string(), nullable=False)])
+    table = pa.table({"a": [1, None], "b": ["x", "ü"]}, schema=schema)
+    formats.write_rows(tmp_path / "x.parquet", table)
+    assert formats.read_rows(tmp_path / "x.parquet").equals(table)
+    assert formats.read_rows(tmp_path / "x.parquet", ["b"]).schema.names == ["b"]
+
+
+def test_a_folder_name_is_not_taken_for_a_column(tmp_path):
+    folder = tmp_path / "date=2021-12-13"
+    folder.mkdir()
+    formats.write_rows(folder / "x.parquet", pa.table({"a": [1]}))
+    assert formats.read_rows(folder / "x.parquet").schema.names == ["a"]
+
+
+def test_a_bundle_comes_back_and_equal_models_are_equal_files(tmp_path):
+    one = {"w": np.arange(6.0).reshape(2, 3), "b": np.float32([1, np.nan])}
+    formats.write_bundle(tmp_path / "x.npz", one)
+    formats.write_bundle(tmp_path / "y.npz", dict(reversed(one.items())))
+    assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
+    back = formats.read_bundle(tmp_path / "x.npz")
+    assert {name: array.tobytes() for name, array in back.items()} == {
+        name: array.tobytes() for name, array in one.items()
+    }
+
+
+def test_a_bundle_holds_no_objects(tmp_path):
+    with pytest.raises(ValueError, match="the array o holds Python objects"):
+        formats.write_bundle(tmp_path / "x.npz", {"o": np.array([object()])})
+
+
+@pytest.mark.parametrize("name", ["with space", "per%20cent", "ha#sh", "ünï", "a::b"])
+def test_any_folder_name_will_do(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    formats.write_array(folder / "x", np.arange(3), chunk=2, shard=4)
+    assert formats.read_array(folder / "x", 0, 3).tolist() == [0, 1, 2]
+    formats.write_rows(folder / "t.parquet", pa.table({"a": [1]}))
+    assert formats.read_rows(folder / "t.parquet").num_rows == 1
