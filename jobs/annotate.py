@@ -6,7 +6,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_exports
-
 from anabatch.archive.layout import file_date
 from anabatch.archive.listing import list_archive
 from anabatch.compute import task
@@ -89,6 +88,7 @@ class ArchiveLabels:
                 self.vocabulary,
                 archive=self.archive.name,
                 date=other,
+                layout=self.layout,
             ):
                 if row["axis"] == "status" and row["image_id"] in shown:
                     found[row["image_id"]].add(row["label"])
@@ -169,7 +169,7 @@ def _batch(
         exports=tuple(labels.exports[date]),
         acquisitions=tuple(labels.acquisitions[date]),
         other_statuses=others,
-        by_class=labels.layout.has_classes,
+        layout=labels.layout,
         vocabulary=context.config.annotate.vocabulary,
         sequence=context.next_sequence(),
         run=context.run,

@@ -11,8 +11,9 @@ from anabatch.archive.layout import file_date
 from anabatch.archive.listing import list_archive
 from anabatch.compute import task
 from anabatch.stages.scan import ScanBatch, scan, settings_digest
-from anabatch.store.actions import OK
-from anabatch.store.live import SCAN
+from anabatch.store.actions import FAILED, OK, Action
+from anabatch.store.keys import action_key
+from anabatch.store.live import LIST, SCAN
 
 from .job import Job
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from anabatch.archive.layout import Layout
     from anabatch.archive.listing import ListedFile, Listing
     from anabatch.config import ArchiveConfig
-    from anabatch.store.actions import Action
     from anabatch.store.parts import WrittenPart
 
     from .context import Context
@@ -42,13 +42,16 @@ class ScanPlan:
     batches : tuple of ScanBatch
         New and changed files.
     gone : tuple of Action
-        Acquisitions whose file is no longer there.
+        Acquisitions whose file is no longer there, and problems that are solved.
+    problems : tuple of Action
+        Places of the archives that could not be read, as failures.
     unchanged : int
         Files that are as they were.
     """
 
     batches: tuple[ScanBatch, ...]
     gone: tuple[Action, ...]
+    problems: tuple[Action, ...]
     unchanged: int
 
 
@@ -56,6 +59,7 @@ def plan(context: Context) -> ScanPlan:
     """Compare every archive with the ledger, by name, size and time of its files."""
     batches: list[ScanBatch] = []
     gone: list[Action] = []
+    problems: list[Action] = []
     unchanged = 0
     for archive in context.config.archives:
         layout = context.layout(archive)
@@ -65,8 +69,12 @@ def plan(context: Context) -> ScanPlan:
         stale = _stale(context, archive, layout, wanted)
         unchanged += len(wanted) - len(stale)
         batches += _batches(context, archive, layout, stale)
-        gone += _gone(context, archive, layout, listing)
-    return ScanPlan(tuple(batches), tuple(gone), unchanged)
+        gone += _gone(context, archive, listing)
+        met = [_problem(context, archive, path, reason) for path, reason in listing.problems]
+        standing = {a.unit: a for a in context.store.state.stage(LIST) if a.archive == archive.name}
+        problems += [a for a in met if a.unit not in standing or standing[a.unit].key != a.key]
+        gone += [standing[unit] for unit in standing.keys() - {a.unit for a in met}]
+    return ScanPlan(tuple(batches), tuple(gone), tuple(problems), unchanged)
 
 
 def graphs(plan: ScanPlan, threads: int) -> Iterator[tuple[ScanBatch, Any]]:
@@ -86,12 +94,14 @@ def run(context: Context) -> None:
     threads = context.config.compute.threads
     context.execute("scan", graphs(found, threads), len(found.batches), done)
     state.delete(found.gone)
+    state.put(found.problems)
     files = sum(len(batch.files) for batch in found.batches)
+    gone = sum(action.stage == SCAN for action in found.gone)
     context.reporter.say(
         "scanned",
-        f"scan: {files} new or changed images, {len(found.gone)} gone, {found.unchanged} unchanged",
+        f"scan: {files} new or changed images, {gone} gone, {found.unchanged} unchanged",
         read=files,
-        gone=len(found.gone),
+        gone=gone,
         unchanged=found.unchanged,
     )
     _warn_of_sizes(context, found)
@@ -194,9 +204,22 @@ def _known(context: Context, sizes: set[int]) -> dict[str, str]:
     }
 
 
-def _gone(
-    context: Context, archive: ArchiveConfig, layout: Layout, listing: Listing
-) -> list[Action]:
+def _problem(context: Context, archive: ArchiveConfig, path: str, reason: str) -> Action:
+    """Return the failure that keeps a place of an archive in quarantine until it can be read."""
+    place = path.encode("utf-8", "backslashreplace").decode()
+    return Action(
+        stage=LIST,
+        unit=f"{archive.name}/{place}",
+        key=action_key(reason=reason),
+        archive=archive.name,
+        outcome=FAILED,
+        reason=reason,
+        components={"relative_path": place},
+        run=context.run,
+    )
+
+
+def _gone(context: Context, archive: ArchiveConfig, listing: Listing) -> list[Action]:
     """Return the archive's acquisitions whose file is no longer there.
 
     Absence is judged only where the listing met no problem: what cannot be looked at is not gone.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from anabatch.archive.layout import Layout
+
 VERSION = 1
 
 
@@ -41,8 +43,8 @@ class AnnotateBatch:
         The acquisitions of this archive and date.
     other_statuses : mapping
         Image id to the statuses that other dates give the same picture.
-    by_class : bool
-        Whether the folders name classes.
+    layout : Layout
+        Whether its folders name classes, and how names of missing images are read.
     vocabulary : Path or None
         A folder with the user's own vocabulary.
     sequence : int
@@ -58,7 +60,7 @@ class AnnotateBatch:
     exports: tuple[str, ...]
     acquisitions: tuple[Mapping[str, Any], ...]
     other_statuses: Mapping[str, frozenset[str]]
-    by_class: bool
+    layout: Layout
     vocabulary: Path | None
     sequence: int
     run: str
@@ -108,8 +110,9 @@ def annotate(batch: AnnotateBatch) -> WrittenPart:
         archive=batch.archive,
         date=batch.date,
         other_statuses=batch.other_statuses,
+        layout=batch.layout,
     )
-    if batch.by_class:
+    if batch.layout.has_classes:
         rows += annotate_classes(batch.acquisitions, vocabulary)
     failures = [
         batch.action(
