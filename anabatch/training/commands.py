@@ -20,9 +20,9 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training's length and of the network's size."""
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fields", type=int, default=336, help="simulated fields")
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--images-per-epoch", type=int, default=400)
+    parser.add_argument("--fields", type=int, default=280, help="simulated fields")
+    parser.add_argument("--epochs", type=int, default=160)
+    parser.add_argument("--images-per-epoch", type=int, default=160)
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 112])
     parser.add_argument("--crop", type=int, default=128, help="side of crops, in network pixels")
     parser.add_argument("--threads", type=int, default=1)

@@ -22,6 +22,10 @@ SIZES = ((1388, 1040), (972, 724))
 """Field sizes that are trained on, (width, height) in reference pixels."""
 
 
+ZOOM = (0.8, 1.5)
+"""A third of the fields are drawn larger or smaller than their scale says, within these factors."""
+
+
 @dataclass(frozen=True)
 class TrainingField:
     """A field at reference resolution with its truth.
@@ -58,7 +62,13 @@ def training_fields(count: int, seed: int) -> Iterator[TrainingField]:
         second = str(rng.choice(PATTERNS))
         patterns = sorted({first, second}) if rng.random() < 0.25 else [first]
         size = SIZES[int(rng.integers(len(SIZES)))]
-        field = simulate_field(int(rng.integers(EVALUATION_SEED)), patterns, size=size)
+        zoom = float(rng.uniform(*ZOOM)) if rng.random() < 0.35 else 1.0
+        field = simulate_field(
+            int(rng.integers(EVALUATION_SEED)),
+            patterns,
+            size=size,
+            pixels_per_reference_pixel=zoom,
+        )
         yield TrainingField(degrade(field.signal, rng), field.nuclei, field.cells)
 
 

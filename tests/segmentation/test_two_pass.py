@@ -118,6 +118,7 @@ def test_a_device_that_is_not_there_is_an_error(fields):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_gpu_finds_the_same_cells(fields, together):
     from anabatch.metrics import score
 
