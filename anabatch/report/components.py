@@ -17,6 +17,7 @@ from anabatch.report.figures import (
     new_figure,
     style,
     to_plot,
+    whole_numbers,
 )
 from anabatch.report.population import coordinates
 from anabatch.report.section import Section
@@ -89,6 +90,7 @@ def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
         right.set_ylabel("% of the whole variance")
         for axes in (left, right):
             axes.set_xlabel("component")
+            whole_numbers(axes, "x")
             axes.grid(visible=True)
         alt = f"Line plots of {len(values)} eigenvalues and of the cumulated explained variance"
         caption = (

@@ -21,6 +21,7 @@ _CROP_RANGE = (1.0, 99.7)
 _FIELD_QUALITY, _CROP_QUALITY = 80, 84  # of JPEG, by eye
 _FIELD_SIDE = 1000  # pixels
 _LEAST_RANGE = 1e-6  # grey levels
+_LEAST_CONTRAST = 0.1  # of a field, as a share of its integer type's range
 
 
 def stretch(picture: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
@@ -86,6 +87,8 @@ def outlined_field(
     zoom = min(1.0, _FIELD_SIDE / max(height, width))
     shape = (max(1, round(height * zoom)), max(1, round(width * zoom)))
     low, high = np.percentile(signal, _FIELD_RANGE)
+    # an empty field stays dark: its noise is not stretched to look like a stain
+    high = max(high, low + _LEAST_CONTRAST * np.iinfo(signal.dtype).max)
     grey = Image.fromarray(stretch(signal, low, high))
     grey = grey.resize(shape[::-1], Image.Resampling.BOX, reducing_gap=None)
     picture = np.repeat(np.asarray(grey)[..., None], 3, axis=2)

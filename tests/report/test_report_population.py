@@ -1,0 +1,99 @@
+"""The one pass over all cells against all cells in memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anabatch.config import ReportConfig
+from anabatch.report.population import Chunk, Members, coordinates, read_population
+from anabatch.report.source import Source
+
+
+def chunk(ids, distances, part="p"):
+    n = len(ids)
+    return Chunk(
+        part,
+        np.arange(n),
+        np.array(ids, dtype=np.str_),
+        np.array([f"image{i % 3}" for i in range(n)], dtype=np.str_),
+        np.zeros(n, np.int32),
+        np.array(distances, np.float32),
+    )
+
+
+cells = st.lists(
+    st.tuples(st.integers(0, 9), st.uuids()), min_size=1, max_size=60, unique_by=lambda c: c[1]
+)
+
+
+@given(cells, st.integers(1, 12), st.integers(1, 25))
+def test_candidates_do_not_depend_on_how_cells_lie_in_parts(drawn, keep, size):
+    distances = [distance for distance, _ in drawn]
+    ids = [identity.hex for _, identity in drawn]
+    whole, pieces = Members(), Members()
+    whole.add(chunk(ids, distances), np.arange(len(ids)), keep)
+    for start in reversed(range(0, len(ids), size)):
+        piece = chunk(ids[start : start + size], distances[start : start + size])
+        pieces.add(piece, np.arange(len(piece.cell_ids)), keep)
+    names = [[cell.cell_id for cell in kind] for kind in whole.picks(keep)]
+    assert names == [[cell.cell_id for cell in kind] for kind in pieces.picks(keep)]
+    assert whole.size == pieces.size == len(ids)
+
+
+@given(cells, st.integers(1, 30))
+def test_picks_are_different_cells_and_no_more_than_asked(drawn, count):
+    distances = [distance for distance, _ in drawn]
+    ids = [identity.hex for _, identity in drawn]
+    members = Members()
+    members.add(chunk(ids, distances), np.arange(len(ids)), count)
+    nearest, farthest, random = members.picks(count)
+    shown = [cell.cell_id for cell in (*nearest, *farthest, *random)]
+    assert len(shown) == len(set(shown)) == min(count, len(ids))
+    order = sorted(zip(distances, ids, strict=True))
+    assert [cell.cell_id for cell in nearest] == [i for _, i in order[: len(nearest)]]
+    assert all(cell.distance >= max(c.distance for c in nearest) for cell in farthest)
+    rest = sorted(set(ids) - {cell.cell_id for cell in (*nearest, *farthest)})
+    assert [cell.cell_id for cell in random] == rest[: len(random)]
+
+
+@pytest.fixture
+def source(finished):
+    return Source(finished.store, ReportConfig(), None, (), {})
+
+
+def test_sizes_and_distances_are_those_of_the_table(source):
+    population = read_population(source, source.generation("kmeans"))
+    table = source.store.table("clusters").to_pandas()
+    assert {n: m.size for n, m in population.clusters.items()} == dict(
+        table["cluster"].value_counts()
+    )
+    for number, members in population.clusters.items():
+        distances = table.loc[table["cluster"] == number, "distance"]
+        assert members.total_distance == pytest.approx(distances.sum(), rel=1e-5)
+        assert sum(members.images.values()) == members.size
+    assert population.without == 0
+    assert population.size == len(table)
+
+
+def test_sample_has_its_own_coordinates(source):
+    population = read_population(source, source.generation("kmeans"))
+    found, places = coordinates(source, population.sample, source.generation("kpca"))
+    ids = source.store.table("cells").to_pandas()["cell_id"].to_list()
+    embedding = source.store.array("embedding").compute(scheduler="sync")
+    assert len(found) == len(ids)
+    for cell, place in zip(found, places, strict=True):
+        assert place == pytest.approx(embedding[ids.index(cell.cell_id), :2])
+
+
+def test_cells_of_an_older_generation_are_counted_apart(full):
+    first = full.state.stage("cluster")[0]
+    full.state.put([replace(first, components={"generation": 0})])
+    source = Source(full.store, ReportConfig(), None, (), {})
+    model = source.generation("kmeans")
+    assert model is not None
+    population = read_population(source, model)
+    assert population.without == first.rows
+    assert population.size == 33 - first.rows

@@ -1,0 +1,214 @@
+"""The facts of every section, counted by hand."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from anabatch.config import ReportConfig
+from anabatch.report import (
+    cluster_labels,
+    components,
+    fields,
+    gallery,
+    image_labels,
+    incoming,
+    proposals,
+    quarantine,
+)
+from anabatch.report.population import read_population
+from anabatch.report.source import Source
+
+
+def source_of(laboratory, run="run-1", **options):
+    return Source(laboratory.store, ReportConfig(**options), run, (), {})
+
+
+def test_incoming_counts_by_date(full):
+    facts = incoming.section(source_of(full)).facts
+    assert facts["news"] == 5
+    assert facts["news_quarantined"] == 1
+    assert facts["duplicates"] == 0
+    assert facts["rows"] == [
+        {
+            "date": "2024-01-03",
+            "archive": "lab",
+            "files": 3,
+            "images": 2,
+            "added": 2,
+            "quarantined": 1,
+            "labelled": 2,
+            "cells": 10,
+        },
+        {
+            "date": "2024-01-02",
+            "archive": "lab",
+            "files": 2,
+            "images": 2,
+            "added": 2,
+            "quarantined": 0,
+            "labelled": 2,
+            "cells": 23,
+        },
+    ]
+    done = {row["name"]: (row["total"], row["added"]) for row in facts["stages"]}
+    assert done["images segmented"] == (4, 4)
+    assert done["models fitted"] == (2, 2)
+
+
+def test_another_run_added_nothing(full):
+    facts = incoming.section(source_of(full, run="run-2")).facts
+    assert facts["news"] == 0
+    assert all(row["added"] == 0 for row in (*facts["rows"], *facts["stages"]))
+
+
+def test_the_same_picture_twice_is_one_image(laboratory, paths):
+    copy = laboratory.root / "20240102/001_SN09001/006_plate_1_202400006_1_1_06.jpg"
+    copy.write_bytes((laboratory.root / paths[2]).read_bytes())
+    laboratory.scan()
+    source = source_of(laboratory)
+    facts = incoming.section(source).facts
+    assert facts["duplicates"] == 1
+    assert len(source.images) == 4
+    twin = laboratory.image(paths[2]).components["image_id"]
+    assert source.images[twin].date == dt.date(2024, 1, 2)  # the earlier of the two
+
+
+def test_many_dates_are_drawn_by_month_and_undated_ones_last(laboratory):
+    laboratory.scan()
+    template = laboratory.state.stage("scan")[0]
+    days = [dt.date(2023, 1, 1) + dt.timedelta(days=i) for i in range(70)]
+    laboratory.state.put(
+        replace(template, unit=f"u{i}", date=day, archive="lab") for i, day in enumerate(days)
+    )
+    laboratory.state.put([replace(template, unit="undated", date=None, archive="2old")])
+    facts = incoming.section(source_of(laboratory)).facts
+    assert facts["plot"].caption == "Image files by month."
+    assert len(facts["rows"]) == 31
+    assert facts["more"] == 70 + 2 + 1 - 31
+
+
+def test_labels_count_images_and_flags(full):
+    facts = image_labels.section(source_of(full)).facts
+    axes = {axis["axis"]: axis["rows"] for axis in facts["axes"]}
+    assert list(axes) == ["pattern", "status"]
+    status = [(row["label"], row["images"], row["flagged"]) for row in axes["status"]]
+    assert status == [("positive", 3, 0), ("negative", 1, 0)]
+    pattern = {row["label"]: (row["images"], row["flagged"]) for row in axes["pattern"]}
+    assert pattern["speckled"] == (1, 1)
+    assert pattern["homogeneous"] == (1, 0)  # the row without an image counts for no image
+    flags = {row["flag"]: (row["rows"], row["images"]) for row in facts["flags"]}
+    assert flags == {"conflict": (1, 1), "missing_image": (1, 0)}
+    assert facts["flags"][1]["examples"] == ["20240102/exp.csv, line 3: [14] homogeneous"]
+    assert (facts["labelled"], facts["unlabelled"]) == (4, 0)
+
+
+def test_quarantine_names_files_whatever_failed(full, paths, broken):
+    full.quarantine(paths[1], "changed since it was scanned")
+    facts = quarantine.section(source_of(full)).facts
+    found = {(row["stage"], row["file"], row["reason"]) for row in facts["rows"]}
+    assert found == {
+        ("scan", broken, "not a JPEG, PNG, TIFF or BMP image"),
+        ("segment", paths[1], "changed since it was scanned"),
+    }
+    assert facts["total"] == 2
+
+
+def test_fields_show_every_combination_of_labels_before_any_twice(full):
+    source = source_of(full)
+    actions = full.state.stage("segment")
+    labels = [source.labels[action.unit] for action in fields.choose(source, actions)]
+    assert len(set(labels)) == 4
+    without = source_of(full)
+    without.__dict__["labels"] = {}
+    units = [action.unit for action in fields.choose(without, actions)]
+    assert units == sorted(units)
+
+
+def test_fields_of_this_run_come_first(full, paths):
+    unit = full.image(paths[2]).components["image_id"]
+    full.state.put([replace(full.state.get("segment", unit), run="run-2")])
+    source = source_of(full, run="run-2")
+    assert fields.choose(source, full.state.stage("segment"))[0].unit == unit
+
+
+def test_proposals_are_kept_plus_dropped(full, paths):
+    facts = proposals.section(source_of(full)).facts
+    assert facts["reasons"] == ["too large", "flows do not fit the mask", "too small"]
+    kinds = {k["name"]: (k["proposed"], k["kept"], k["dropped"]) for k in facts["kinds"]}
+    assert kinds == {"nuclei": (41, 33, [0, 0, 8]), "cells": (37, 33, [0, 4, 0])}
+    assert facts["worst"][0]["share"] == 1
+    assert facts["worst"][1]["share"] == pytest.approx(1 / 11)
+    assert facts["empty"] == [{"file": f"lab: {paths[3]}", "labels": "negative"}]
+
+
+def test_an_unknown_reason_is_counted_under_its_own_name(full):
+    action = full.state.stage("segment")[0]
+    facts = action.components | {"dropped": {"cells_odd": 5}}
+    full.state.put([replace(action, components=facts)])
+    shown = proposals.section(source_of(full)).facts
+    assert shown["reasons"][-1] == "odd"
+    assert [kind["dropped"][-1] for kind in shown["kinds"]] == [0, 5]
+
+
+def test_gallery_has_every_cluster(full):
+    source = source_of(full)
+    population = read_population(source, source.generation("kmeans"))
+    facts = gallery.section(source, population).facts
+    assert [cluster["number"] for cluster in facts["clusters"]] == [0, 1, 2]
+    assert [cluster["size"] for cluster in facts["clusters"]] == [12, 11, 10]
+    for cluster in facts["clusters"]:
+        assert sum(len(kind["cells"]) for kind in cluster["kinds"]) == cluster["size"]
+
+
+def test_clusters_count_cells_for_every_label(full):
+    source = source_of(full)
+    model = source.generation("kmeans")
+    population = read_population(source, model)
+    facts = cluster_labels.section(source, population, model).facts
+    tables = {table["axis"]: table["rows"] for table in facts["tables"]}
+    totals = {row["label"]: row["total"] for row in tables["pattern"]}
+    assert totals == {"homogeneous": 12, "speckled": 11, "<img src=x onerror=alert(2)>": 10}
+    assert [row["total"] for row in tables["status"]] == [33]
+    assert all(sum(row["cells"]) == row["total"] for rows in tables.values() for row in rows)
+    assert sum(row["share"] for row in facts["sizes"]) == pytest.approx(1)
+
+
+def test_cells_without_labels_stand_apart(full):
+    source = source_of(full)
+    source.__dict__["labels"] = {}
+    model = source.generation("kmeans")
+    facts = cluster_labels.section(source, read_population(source, model), model).facts
+    assert [table["axis"] for table in facts["tables"]] == [""]
+    assert facts["tables"][0]["rows"][0]["total"] == 33
+
+
+def test_spectrum_table_is_the_models(full):
+    source = source_of(full)
+    population = read_population(source, source.generation("kmeans"))
+    facts = components.section(source, population).facts
+    shares = source.model(source.generation("kpca"))["explained_variance_ratio_"]
+    assert [count for count, _ in facts["shares"]] == [1, 2, 4]
+    assert facts["shares"][-1][1] == pytest.approx(float(shares.sum()))
+    assert facts["scatter"].caption.startswith("33 of 33 cells")
+
+
+def test_cells_that_only_an_older_kernel_pca_embedded_are_not_plotted(full):
+    for action in full.state.stage("embed"):
+        full.state.put([replace(action, components={"model": "an older one"})])
+    source = source_of(full)
+    population = read_population(source, source.generation("kmeans"))
+    assert components.section(source, population).facts["scatter"] is None
+
+
+def test_two_archives_have_a_column_each(full):
+    rows = full.store.table("annotations").to_arrow().to_pylist()
+    other = [row | {"archive": "old"} for row in rows if row["label"] == "negative"]
+    full.annotate_rows("old", other)
+    facts = image_labels.section(source_of(full)).facts
+    assert facts["archives"] == ["lab", "old"]
+    status = next(axis for axis in facts["axes"] if axis["axis"] == "status")
+    assert {row["label"]: row["archives"] for row in status["rows"]} == {
+        "positive": [3, 0],
+        "negative": [1, 1],
+    }
