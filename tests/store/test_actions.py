@@ -1,4 +1,5 @@
 import datetime as dt
+from dataclasses import replace
 
 from anabatch.schema import to_table
 from anabatch.store.actions import Action
@@ -35,4 +36,4 @@ def test_it_is_one_stage_on_one_unit():
 def test_placing_says_where_the_result_is_and_changes_nothing_else():
     placed = ACTION.placed(part="parts/cells/x", digest="d")
     assert (placed.part, placed.part_digest) == ("parts/cells/x", "d")
-    assert placed.placed(part=None, digest=None) == ACTION
+    assert replace(placed, part=None, part_digest=None) == ACTION

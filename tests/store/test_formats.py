@@ -87,7 +87,7 @@ def test_a_folder_name_is_not_taken_for_a_column(tmp_path):
 
 
 def test_a_bundle_comes_back_and_equal_models_are_equal_files(tmp_path):
-    one = {"w": np.arange(6.0).reshape(2, 3), "b": np.float32([1, np.nan])}
+    one = {"w": np.arange(6.0).reshape(2, 3), "b": np.array([1, np.nan], np.float32)}
     formats.write_bundle(tmp_path / "x.npz", one)
     formats.write_bundle(tmp_path / "y.npz", dict(reversed(one.items())))
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
