@@ -73,10 +73,12 @@ class StoreTable:
         import dask.dataframe as dd  # a second of import that most readers never need
 
         empty = _frame(self.schema.empty_table())
-        if not self._loaders:
-            return dd.from_pandas(empty, npartitions=1)
-        pieces = [dask.delayed(_load_frame)(load) for load in self._loaders]
-        return dd.from_delayed(pieces, meta=empty, verify_meta=False)
+        # Dask would make text of all objects, of dates too.
+        with dask.config.set({"dataframe.convert-string": False}):
+            if not self._loaders:
+                return dd.from_pandas(empty, npartitions=1)
+            pieces = [dask.delayed(_load_frame)(load) for load in self._loaders]
+            return dd.from_delayed(pieces, meta=empty, verify_meta=False)
 
     def query(self, where: str | None = None, limit: int | None = None) -> pa.Table:
         """Return the rows that a condition selects, through DuckDB, one part in memory at a time.

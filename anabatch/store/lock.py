@@ -57,5 +57,5 @@ def _holder(store: Path) -> str:
     try:
         holder = json.loads((store / _HOLDER).read_text(encoding="utf-8"))
         return f"run {holder['run']} (process {holder['pid']} on {holder['host']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return "another run"

@@ -1,5 +1,7 @@
 """A small store with everything in it."""
 
+import shutil
+
 import pytest
 from making import Maker, acquisition_row
 
@@ -11,9 +13,10 @@ def maker(tmp_path):
     return Maker(tmp_path / "store")
 
 
-@pytest.fixture
-def filled(maker):
+@pytest.fixture(scope="session")
+def _original(tmp_path_factory):
     """Four images in two cell parts; of the first part the middle image is dead."""
+    maker = Maker(tmp_path_factory.mktemp("filled") / "store")
     maker.acquisitions([acquisition_row(f"image{i}") for i in range(4)])
     first = maker.cells({"image0": 3, "image1": 2, "image2": 4}, sequence=3)
     second = maker.cells({"image3": 5}, sequence=2)
@@ -25,4 +28,11 @@ def filled(maker):
     maker.store.state.delete([dead])
     maker.labels(["image0", "image1", "image2"])
     maker.commit()
-    return maker
+    return maker.root
+
+
+@pytest.fixture
+def filled(_original, tmp_path):
+    """A copy of the store with everything in it."""
+    shutil.copytree(_original, tmp_path / "filled")
+    return Maker(tmp_path / "filled")

@@ -1,0 +1,197 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
+from anabatch.store.actions import Action
+from anabatch.store.ledger import Ledger
+from anabatch.store.root import create_store, open_store
+
+
+def action(unit, sequence=1, stage="scan", **values):
+    return Action(stage, unit, f"k-{unit}", sequence=sequence, **values)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.create(tmp_path / "ledger")
+
+
+def units(ledger):
+    return [item.unit for item in ledger.actions()]
+
+
+def test_a_new_ledger_is_empty_at_version_0(ledger):
+    assert ledger.version == 0
+    assert ledger.actions() == []
+
+
+def test_actions_come_back_in_the_order_of_the_store(ledger):
+    put = [
+        action("d", 2),
+        action("c", 1, first_row=1),
+        action("a", 1, stage="segment"),
+        action("b", 1),
+        action("a", 1),
+    ]
+    ledger = ledger.commit(put, [], run="r")
+    found = [(item.sequence, item.first_row, item.stage, item.unit) for item in ledger.actions()]
+    assert found == [
+        (1, 0, "scan", "a"),
+        (1, 0, "scan", "b"),
+        (1, 0, "segment", "a"),
+        (1, 1, "scan", "c"),
+        (2, 0, "scan", "d"),
+    ]
+
+
+def test_one_commit_adds_replaces_and_deletes(ledger):
+    ledger = ledger.commit([action("a"), action("b"), action("c")], [], run="1")
+    newer = action("b", 5, outcome="failed", reason="cut short", components={"x": [1]})
+    ledger = ledger.commit([newer, action("d")], [("scan", "a")], run="2")
+    assert ledger.version == 2
+    assert {item.unit: item for item in ledger.actions()} == {
+        "b": newer,
+        "c": action("c"),
+        "d": action("d"),
+    }
+
+
+def test_stages_of_one_unit_are_two_actions(ledger):
+    ledger = ledger.commit([action("a"), action("a", stage="cells")], [], run="1")
+    ledger = ledger.commit([], [("scan", "a")], run="2")
+    assert [item.stage for item in ledger.actions()] == ["cells"]
+
+
+def test_deleting_what_is_not_there_changes_nothing(ledger):
+    ledger = ledger.commit([action("a")], [], run="1")
+    assert units(ledger.commit([], [("scan", "z")], run="2")) == ["a"]
+
+
+def test_text_is_kept_whatever_it_holds(ledger):
+    odd = action("ü'\";--\n%41", reason="naïve 'quoted'", components={"path": "a\\b/ü"})
+    assert ledger.commit([odd], [], run="r").actions() == [odd]
+
+
+def test_every_version_stays_readable(ledger):
+    folder = ledger.folder
+    for number in range(50):
+        ledger = ledger.commit([action(f"{number:02}")], [], run=f"run-{number}")
+    assert ledger.version == 50
+    assert len(units(ledger)) == 50
+    for version in (0, 1, 9, 10, 11, 25, 49, 50):  # Delta writes a checkpoint every ten or hundred
+        assert units(Ledger(folder, version)) == [f"{number:02}" for number in range(version)]
+
+
+def test_a_reader_keeps_its_version(ledger):
+    ledger = ledger.commit([action("a")], [], run="1")
+    reader = Ledger(ledger.folder)
+    ledger.commit([action("b")], [("scan", "a")], run="2")
+    assert reader.version == 1
+    assert units(reader) == ["a"]
+    assert units(Ledger(ledger.folder)) == ["b"]
+
+
+def test_the_run_is_kept_in_the_commit(ledger):
+    ledger.commit([action("a")], [], run="20211213T000000Z-abc")
+    log = ledger.folder / "_delta_log" / f"{1:020d}.json"
+    assert '"run":"20211213T000000Z-abc"' in log.read_text()
+
+
+def test_time_travel_does_not_expire(ledger):
+    log = (ledger.folder / "_delta_log" / f"{0:020d}.json").read_text()
+    assert '"delta.enableExpiredLogCleanup":"false"' in log
+
+
+def test_a_version_that_was_named_is_only_read(ledger):
+    ledger.commit([action("a")], [], run="1")
+    with pytest.raises(StoreError, match="opened at version 1"):
+        Ledger(ledger.folder, 1).commit([action("b")], [], run="2")
+
+
+def test_two_writers_on_one_version_do_not_lose_a_commit(ledger):
+    """Runs hold the store's lock; the ledger itself refuses what the lock should have."""
+    other = Ledger(ledger.folder)
+    ledger.commit([action("a")], [], run="1")
+    try:
+        other.commit([action("b")], [], run="2")
+    except Exception as error:  # noqa: BLE001 (a refusal is right; a loss is not)
+        assert "commit" in str(error).lower()  # noqa: PT017
+    assert "a" in units(Ledger(ledger.folder))
+
+
+@pytest.mark.parametrize("at", [1, 7, -1, 2**70])
+def test_a_version_that_is_not_there_is_named(ledger, at):
+    with pytest.raises(StoreNotFoundError, match=f"no version {at}"):
+        Ledger(ledger.folder, at)
+
+
+def test_no_ledger_is_no_store(tmp_path):
+    with pytest.raises(StoreNotFoundError, match="no store"):
+        Ledger(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_commit_is_on_the_disk_before_it_is_reported(ledger, monkeypatch):
+    order = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    before = set(ledger.folder.iterdir())
+    ledger.commit([action("a")], [], run="1")
+    added = set(ledger.folder.iterdir()) - before
+    log = ledger.folder / "_delta_log"
+    assert len(added) == 1
+    assert order == [*added, ledger.folder, log / f"{1:020d}.json", log]
+
+
+def test_a_new_ledger_is_on_the_disk_before_it_is_reported(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda d: order.append(Path(f"/proc/self/fd/{d}").readlink()))
+    folder = Ledger.create(tmp_path / "ledger").folder
+    log = folder / "_delta_log"
+    assert order == [folder, log / f"{0:020d}.json", log, tmp_path]
+
+
+def test_a_ledger_whose_file_is_lost_is_an_error(ledger):
+    ledger = ledger.commit([action("a")], [], run="1")
+    (data,) = ledger.folder.glob("*.parquet")
+    data.write_bytes(data.read_bytes()[:-9])
+    with pytest.raises(PartCorruptError, match="version 1"):
+        Ledger(ledger.folder).actions()
+    data.unlink()
+    with pytest.raises(PartCorruptError, match="version 1"):
+        Ledger(ledger.folder).actions()
+    assert Ledger(ledger.folder, 0).actions() == []
+
+
+def test_a_log_that_cannot_be_read_is_an_error(ledger):
+    (ledger.folder / "_delta_log" / f"{0:020d}.json").write_text("{")
+    with pytest.raises(PartCorruptError, match="cannot be read"):
+        Ledger(ledger.folder)
+
+
+@pytest.mark.parametrize("name", ["with space", "ha#sh", "ünï", "q?mark", "100%", "plus+", "a=b"])
+def test_a_store_may_lie_in_any_folder(tmp_path, name):
+    store = create_store(tmp_path / name)
+    store.state.put([action("a")])
+    store.commit("r")
+    assert open_store(tmp_path / name).state.get("scan", "a") == action("a")
+
+
+@pytest.mark.parametrize("name", ["per%20cent", "new\nline"])
+def test_folders_that_the_library_confuses_are_refused(tmp_path, name):
+    with pytest.raises(ConfigurationError, match="cannot be at"):
+        create_store(tmp_path / name)
+
+
+def test_a_ledger_can_be_moved(ledger, tmp_path):
+    ledger.commit([action("a")], [], run="1")
+    shutil.move(ledger.folder, tmp_path / "elsewhere")
+    assert units(Ledger(tmp_path / "elsewhere")) == ["a"]

@@ -1,0 +1,92 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from anabatch.errors import StoreLockedError
+from anabatch.store.lock import hold
+
+HOLDER = """
+import sys
+from pathlib import Path
+from anabatch.store.lock import hold
+
+with hold(Path(sys.argv[1]), run="the-first"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the store."""
+    with subprocess.Popen(  # noqa: S603 (our own code)
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_the_second_is_told_who_holds_the_store(tmp_path, holder):
+    with pytest.raises(StoreLockedError) as caught, hold(tmp_path, run="the-second"):
+        pytest.fail("two runs hold one store")
+    assert "the-first" in caught.value.what
+    assert str(holder.pid) in caught.value.what
+    assert caught.value.remedy
+
+
+def test_a_dead_holders_lock_is_no_lock(tmp_path, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with hold(tmp_path, run="the-second"):
+        assert json.loads((tmp_path / "lock.json").read_text())["run"] == "the-second"
+
+
+def test_a_holder_that_ends_gives_the_store_back(tmp_path, holder):
+    holder.communicate("")
+    assert holder.returncode == 0
+    with hold(tmp_path, run="the-second"):
+        pass
+
+
+def test_it_holds_within_one_process_too(tmp_path):
+    with hold(tmp_path, run="1"):
+        with pytest.raises(StoreLockedError, match="run 1"), hold(tmp_path, run="2"):
+            pytest.fail("two runs hold one store")
+        with pytest.raises(StoreLockedError), hold(tmp_path, run="2"):
+            pytest.fail("a refusal gave the lock away")
+
+
+def test_an_error_gives_the_store_back(tmp_path):
+    with pytest.raises(ValueError, match="broken"), hold(tmp_path, run="1"):
+        int("broken")
+    with hold(tmp_path, run="2"):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "7"])
+def test_a_holder_that_left_no_name_is_another_run(tmp_path, text):
+    with hold(tmp_path, run="1"):
+        (tmp_path / "lock.json").write_text(text)
+        with pytest.raises(StoreLockedError, match="another run"), hold(tmp_path, run="2"):
+            pytest.fail("two runs hold one store")
+
+
+def test_a_full_disk_gives_the_store_back(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space"), hold(tmp_path, run="1"):
+            pytest.fail("held without a name")
+    with hold(tmp_path, run="2"):
+        pass

@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import anabatch
+from anabatch.errors import MissingRowsError, StoreError, StoreNotFoundError
+from anabatch.store.actions import FAILED, Action
+from anabatch.store.root import create_store, open_store
+
+
+def test_a_store_is_made_once(tmp_path):
+    store = create_store(tmp_path / "deep" / "store")
+    assert store.version == 0
+    store.state.put([Action("scan", "a", "k")])
+    assert store.commit("r")
+    again = create_store(tmp_path / "deep" / "store")
+    assert again.version == 1
+    assert again.state.get("scan", "a")
+
+
+def test_a_store_whose_making_was_cut_short_is_made_again(tmp_path):
+    (tmp_path / "store" / "ledger" / "_delta_log").mkdir(parents=True)
+    assert create_store(tmp_path / "store").version == 0
+
+
+def test_no_store_is_an_error_and_nothing_is_made(tmp_path):
+    with pytest.raises(StoreNotFoundError, match="anabatch run"):
+        open_store(tmp_path / "none")
+    with pytest.raises(FileNotFoundError):
+        anabatch.open_store(str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_new_is_no_commit(tmp_path):
+    store = create_store(tmp_path)
+    assert not store.commit("r")
+    store.state.put([Action("scan", "a", "k", archive="x")])
+    assert not store.commit("r", lambda action: action.archive == "y")
+    assert store.version == 0
+    assert store.commit("r", lambda action: action.archive == "x")
+    assert not store.commit("r")
+    assert open_store(tmp_path).version == 1
+
+
+def test_a_commit_is_seen_whole_or_not_at_all(filled):
+    reader = open_store(filled.root)
+    before = reader.table("cells").to_arrow()
+    filled.cells({"image1": 2}, sequence=9)
+    filled.store.state.delete(filled.store.state.stage("featurize"))
+    filled.commit()
+    assert reader.table("cells").to_arrow().equals(before)
+    assert reader.array("features").shape[0] == before.num_rows
+    later = open_store(filled.root)
+    assert later.table("cells").to_arrow().num_rows == before.num_rows + 2
+
+
+def test_an_older_version_shows_what_was_then(filled):
+    then = open_store(filled.root).version
+    cells = open_store(filled.root).table("cells").to_arrow()
+    filled.store.state.delete(filled.store.state.stage("cells")[:1])
+    filled.commit()
+    assert open_store(filled.root).table("cells").to_arrow().num_rows < cells.num_rows
+    old = open_store(filled.root, at=then)
+    assert old.version == then
+    assert old.table("cells").to_arrow().equals(cells)
+    old.state.put([Action("scan", "z", "k")])
+    with pytest.raises(StoreError, match="to be read"):
+        old.commit("r")
+    with pytest.raises(StoreNotFoundError, match="no version 99"):
+        open_store(filled.root, at=99)
+
+
+def test_label_images_are_nuclei_and_cells(filled):
+    store = open_store(filled.root)
+    for number, image in enumerate(["image0", "image1", "image2"]):
+        nuclei, cells = store.label_image(image)
+        assert nuclei.shape == cells.shape == (30, 40)
+        assert nuclei.dtype == cells.dtype == np.int32
+        assert nuclei[1, 1] == number + 1
+        assert cells.max() == 70_000 + number  # more labels than 16 bits hold
+
+
+def test_an_image_without_label_images_says_why(filled):
+    store = open_store(filled.root)
+    with pytest.raises(MissingRowsError, match="image3"):
+        store.label_image("image3")
+    filled.store.state.put([Action("segment", "bad", "k", outcome=FAILED, reason="cut short")])
+    with pytest.raises(MissingRowsError, match="cut short"):
+        filled.commit().label_image("bad")
+
+
+def test_the_summary_counts_live_rows_parts_and_bytes(filled):
+    found = {row["table"]: row for row in open_store(filled.root).summary()}
+    assert {name: (row["rows"], row["parts"]) for name, row in found.items()} == {
+        "acquisitions": (4, 1),
+        "cells": (12, 2),
+        "clusters": (14, 2),
+        "embedding": (14, 2),
+        "features": (14, 2),
+        "labels": (3, 1),
+    }
+    assert list(found) == sorted(found)
+    assert all(row["bytes"] > 0 for row in found.values())
+    assert create_store(filled.root / "empty").summary() == []
+
+
+def test_importing_anabatch_imports_no_store():
+    code = "import sys, anabatch; sys.exit('zarr' in sys.modules or 'dask' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+    assert anabatch.open_store is open_store
