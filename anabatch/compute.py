@@ -6,6 +6,7 @@ nothing; this module puts a bounded number of them in flight and hands back what
 
 from __future__ import annotations
 
+import logging
 import os
 import textwrap
 from contextlib import ExitStack, closing, contextmanager
@@ -301,7 +302,21 @@ class Cluster:
             from distributed import performance_report
 
             self._stack.enter_context(performance_report(filename=str(self._performance_report)))
+        self._stack.callback(_hush_closing)
         return Distributed(client, window=self.config.window, retries=self.config.retries)
+
+
+def _hush_closing() -> None:
+    """Keep what is of no interest any more from the screen: all results are in.
+
+    Workers with network libraries take longer to end than their nannies wait for.
+    """
+    logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
+
+
+def _hush_sizes() -> None:
+    """Keep Dask from telling that it cannot measure part of its own account of the run."""
+    logging.getLogger("distributed.sizeof").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -335,6 +350,7 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.run(_hush_sizes)
         yield client
 
 
