@@ -59,6 +59,8 @@ class ArchiveLabels:
         for action in context.store.state.stage(SCAN):
             if action.archive == archive.name:
                 self.acquisitions[action.date].append(_acquisition(action))
+        for rows in self.acquisitions.values():
+            rows.sort(key=lambda row: str(row["relative_path"]))
         self._dates_of_image: dict[str, set[dt.date | None]] = defaultdict(set)
         for date, rows in self.acquisitions.items():
             for row in rows:
