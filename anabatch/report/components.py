@@ -107,6 +107,7 @@ def _scatter(
     if not cells or places.shape[1] < 2:
         return None
     numbers = np.array([cell.cluster for cell in cells])
+    size = float(np.clip(20_000 / len(cells), 6, 30))  # points squared, so that few can be seen
     with style():
         figure = new_figure(WIDTH, 5.6)
         axes = figure.add_subplot()
@@ -115,7 +116,7 @@ def _scatter(
             axes.scatter(
                 here[:, 0],
                 here[:, 1],
-                s=9,
+                s=size,
                 color=CATEGORIES[number % len(CATEGORIES)],
                 # beyond the colours, marks tell clusters apart
                 marker=MARKERS[(number // len(CATEGORIES) + number) % len(MARKERS)],

@@ -159,6 +159,7 @@ def _plot(days: dict[tuple[str, dt.date | None], Day]) -> Plot:
         axes = figure.add_subplot()
         _bars(axes, names, (("in the store before", older, SKY), ("read by this run", added, BLUE)))
         _bars(axes, names, (("in quarantine", bad, ORANGE),), beneath=older + added)
+        axes.margins(y=0.08)
         axes.set_xlim(-0.6, max(len(names), 8) - 0.4)
         axes.set_ylabel("image files")
         axes.set_xlabel("month" if by_month else "date of the folder")

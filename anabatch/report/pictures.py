@@ -95,8 +95,15 @@ def outlined_field(
     rows = ((np.arange(shape[0]) + 0.5) / shape[0] * height).astype(np.intp)
     columns = ((np.arange(shape[1]) + 0.5) / shape[1] * width).astype(np.intp)
     for labels, colour in ((cells, CELL_COLOUR), (nuclei, NUCLEUS_COLOUR)):
-        picture[outlines(labels[np.ix_(rows, columns)])] = _rgb(colour)
+        picture[_thick(labels[np.ix_(rows, columns)])] = _rgb(colour)
     return picture, zoom
+
+
+def _thick(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return outlines of two pixels: pages show fields at about half their size."""
+    outer = outlines(labels)
+    both: NDArray[np.bool_] = outer | outlines(np.where(outer, 0, labels))
+    return both
 
 
 def field_uri(picture: NDArray[np.uint8]) -> str:

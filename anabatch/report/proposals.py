@@ -154,7 +154,7 @@ def _bars(axes: Any, kinds: list[dict[str, Any]], reasons: list[str]) -> None:
     for number, reason in enumerate(reasons):
         heights = [kind["dropped"][number] for kind in kinds]
         if any(heights):
-            label = figure_text(f"dropped: {_REASONS.get(reason, reason)}", 30)
+            label = figure_text(f"dropped: {_REASONS.get(reason, reason)}", 40)
             colour = _COLOURS[1 + number % (len(_COLOURS) - 1)]
             axes.barh(names, heights, 0.6, floor, color=colour, label=label, hatch="//")
         floor = [low + height for low, height in zip(floor, heights, strict=True)]

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 from anabatch.report.section import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anabatch.report.source import Source
     from anabatch.store.actions import Action
 
 _ROWS = 200
-_PROBLEM = "problem"
-"""The event of a run that met something in an archive that it could not look at."""
 
 
 def section(source: Source) -> Section:
     """Gather the actions in quarantine, newest date first."""
     failures = source.store.state.failures()
     failures.sort(key=lambda action: (str(action.date or ""), action.identity), reverse=True)
-    problems = [event for event in source.events if event.get("event") == _PROBLEM]
     return Section(
         "quarantine",
         "Quarantine",
@@ -32,8 +27,6 @@ def section(source: Source) -> Section:
             "stages": Counter(action.stage for action in failures).most_common(),
             "rows": [_row(source, action) for action in failures[:_ROWS]],
             "more": max(0, len(failures) - _ROWS),
-            "problems": [_problem(event) for event in problems[:_ROWS]],
-            "more_problems": max(0, len(problems) - _ROWS),
         },
     )
 
@@ -42,7 +35,7 @@ def _row(source: Source, action: Action) -> dict[str, Any]:
     return {
         "stage": action.stage,
         "archive": action.archive,
-        "date": str(action.date) if action.date else "undated",
+        "date": str(action.date) if action.date else "",
         "file": _file(source, action),
         "reason": action.reason or "no reason was given",
         "new": bool(source.run) and action.run == source.run,
@@ -54,7 +47,3 @@ def _file(source: Source, action: Action) -> str:
         return str(action.components["relative_path"])
     image = source.images.get(action.unit)
     return image.relative_path if image else action.unit
-
-
-def _problem(event: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(event.get(name, "")) for name in ("archive", "path", "reason")}

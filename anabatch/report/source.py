@@ -81,6 +81,11 @@ class Source:
         return self.store.state.stage(SCAN)
 
     @cached_property
+    def archives(self) -> frozenset[str]:
+        """Names of the archives that files were read from."""
+        return frozenset(action.archive for action in self.scans)
+
+    @cached_property
     def images(self) -> dict[str, ImageFile]:
         """All images by id, with the first acquisition of each: undated last, then by path."""
         found: dict[str, ImageFile] = {}
@@ -122,9 +127,12 @@ class Source:
         return ", ".join(names) or "no label"
 
     def file_name(self, image_id: str) -> str:
-        """Return the path of an image's file in its archive, or its id if no file has it any more."""
+        """Return where an image's file lies, or the image's id if no file has it any more."""
         image = self.images.get(image_id)
-        return f"{image.archive}: {image.relative_path}" if image else image_id
+        if image is None:
+            return image_id
+        several = len(self.archives) > 1
+        return f"{image.archive}: {image.relative_path}" if several else image.relative_path
 
     def generation(self, kind: str, name: str = "archive") -> Action | None:
         """Return the newest generation of a population model, or None."""

@@ -13,15 +13,19 @@ from anabatch.report import (
     gallery,
     image_labels,
     incoming,
+    log,
     proposals,
     quarantine,
 )
 from anabatch.report.population import read_population
 from anabatch.report.source import Source
+from anabatch.store.actions import FAILED, Action
+from anabatch.store.live import LIST
+from anabatch.store.parts import Part
 
 
-def source_of(laboratory, run="run-1", **options):
-    return Source(laboratory.store, ReportConfig(**options), run, (), {})
+def source_of(laboratory, run="run-1", events=(), roots=(), **options):
+    return Source(laboratory.store, ReportConfig(**options), run, events, dict(roots))
 
 
 def test_incoming_counts_by_date(full):
@@ -105,13 +109,17 @@ def test_labels_count_images_and_flags(full):
 
 def test_quarantine_names_files_whatever_failed(full, paths, broken):
     full.quarantine(paths[1], "changed since it was scanned")
+    place = {"relative_path": "20240104"}
+    listed = Action(LIST, "lab/20240104", "k", "lab", outcome=FAILED, reason="x", components=place)
+    full.state.put([listed])
     facts = quarantine.section(source_of(full)).facts
     found = {(row["stage"], row["file"], row["reason"]) for row in facts["rows"]}
     assert found == {
         ("scan", broken, "not a JPEG, PNG, TIFF or BMP image"),
         ("segment", paths[1], "changed since it was scanned"),
+        ("list", "20240104", "x"),
     }
-    assert facts["total"] == 2
+    assert facts["total"] == 3
 
 
 def test_fields_show_every_combination_of_labels_before_any_twice(full):
@@ -139,7 +147,7 @@ def test_proposals_are_kept_plus_dropped(full, paths):
     assert kinds == {"nuclei": (41, 33, [0, 0, 8]), "cells": (37, 33, [0, 4, 0])}
     assert facts["worst"][0]["share"] == 1
     assert facts["worst"][1]["share"] == pytest.approx(1 / 11)
-    assert facts["empty"] == [{"file": f"lab: {paths[3]}", "labels": "negative"}]
+    assert facts["empty"] == [{"file": paths[3], "labels": "negative"}]
 
 
 def test_an_unknown_reason_is_counted_under_its_own_name(full):
@@ -212,3 +220,68 @@ def test_two_archives_have_a_column_each(full):
         "positive": [3, 0],
         "negative": [1, 1],
     }
+
+
+def missing(source):
+    return [field["missing"] for field in fields.section(source).facts["fields"]]
+
+
+def test_an_archive_that_cannot_be_reached_is_named_in_the_pictures_place(finished, tmp_path):
+    (told,) = set(missing(source_of(finished)))
+    assert told.startswith("the folder of the archive lab was not given")
+    (told,) = set(missing(source_of(finished, roots={"lab": tmp_path / "unmounted"})))
+    assert told.startswith(f"the archive lab is not at {tmp_path / 'unmounted'}")
+    assert set(missing(source_of(finished, roots={"lab": finished.root}))) == {""}
+
+
+def test_an_image_that_left_the_archive_says_so(full, paths):
+    full.state.delete([full.image(paths[1])])
+    shown = fields.section(source_of(full, roots={"lab": full.root})).facts["fields"]
+    told = [field["missing"] for field in shown if field["missing"]]
+    assert told == ["no archive has a file of this image any more"]
+
+
+def test_fields_are_as_many_as_asked(finished):
+    assert len(missing(source_of(finished, fields=3))) == 3
+    assert len(missing(source_of(finished, fields=9))) == 4
+
+
+def test_only_chosen_crops_are_read(finished, monkeypatch):
+    taken = []
+    take = Part.take
+
+    def counted(self, name, rows):
+        taken.append((name, len(rows)))
+        return take(self, name, rows)
+
+    def refused(self, name, start, stop):
+        message = f"all rows {start} to {stop} of {name} were asked for"
+        raise AssertionError(message)
+
+    monkeypatch.setattr(Part, "take", counted)
+    monkeypatch.setattr(Part, "array", refused)
+    source = source_of(finished, cells_per_cluster=3)
+    gallery.section(source, read_population(source, source.generation("kmeans")))
+    assert {name for name, _ in taken} == {"crops"}
+    assert sum(rows for _, rows in taken) == 9
+
+
+def test_the_log_keeps_every_warning(finished):
+    said = [
+        {
+            "timestamp": f"2024-01-02T03:{i // 60:02}:{i % 60:02}.5Z",
+            "level": "info",
+            "event": "e",
+            "message": f"message {i}",
+        }
+        for i in range(250)
+    ]
+    said.append({"timestamp": "2024-01-02T04:00:00Z", "level": "warning", "event": "look"})
+    facts = log.section(source_of(finished, events=said)).facts
+    assert facts["rows"][-1] == {
+        "time": "2024-01-02 04:00:00",
+        "level": "warning",
+        "warn": True,
+        "text": "look",
+    }
+    assert (len(facts["rows"]), facts["warnings"], facts["more"]) == (200, 1, 51)
