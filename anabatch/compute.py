@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import cv2
 import dask
+from dask.local import get_sync
 from threadpoolctl import threadpool_limits
 
 from anabatch.errors import ConfigurationError, WorkerError
@@ -125,7 +126,8 @@ class InProcess:
 
     def compute(self, graph: Any) -> Any:
         """Compute one graph and return its value."""
-        return dask.compute(graph, scheduler="synchronous")[0]
+        # the function, not its name: for a name Dask looks for a client and imports distributed
+        return dask.compute(graph, scheduler=get_sync)[0]
 
     def _outcome(self, name: Any, graph: Any) -> Outcome:
         try:
@@ -137,10 +139,10 @@ class InProcess:
 class Distributed:
     """Computes graphs on Dask workers.
 
-    A task whose worker died is tried again by the scheduler, as often as its own setting says. It
-    cannot tell the guilty from a neighbour that waited on the same worker. So what it gave up is
-    computed once more at the end, graph by graph with nothing beside it, before it is called an
-    error. A task that raises is never tried again.
+    A task whose worker died is tried again by the scheduler, which gives it up after a number of
+    deaths (`distributed.scheduler.allowed-failures`). It cannot tell the guilty from a neighbour
+    that waited on the same worker. So what it gave up is computed anew at the end, graph by graph
+    with nothing beside it, before it is called an error. A task that raises is never tried again.
 
     Parameters
     ----------
@@ -148,8 +150,7 @@ class Distributed:
     window : int
         Graphs in flight for every worker.
     retries : int
-        How often a task is tried again whose worker died; the last time alone. With 0 there is no
-        such second chance.
+        As in :class:`~anabatch.config.ComputeConfig`. With 0 nothing is computed anew.
     """
 
     def __init__(self, client: Any, *, window: int, retries: int) -> None:
@@ -337,7 +338,6 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
     environment = environment | dict.fromkeys(_THREAD_VARIABLES, str(config.threads))
     settings = {
         "distributed.nanny.pre-spawn-environ": environment,
-        # the last retry is not the scheduler's: see Distributed
         "distributed.scheduler.allowed-failures": max(config.retries - 1, 0),
     }
     with (

@@ -259,7 +259,8 @@ class ComputeConfig(Section):
     window : int
         Batches in flight for every worker.
     retries : int
-        How often a task whose worker died is tried again.
+        How often a task that its worker does not survive is tried beside others, and then again
+        with nothing beside it. With 0 it is tried once. A task that raises is not tried again.
     """
 
     scheduler: Annotated[str, Field(pattern=r"^(local|sync|(tcp|tls|ws|wss)://.+)$")] = "local"
