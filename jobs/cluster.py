@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.clustering import merge
 from anabatch.compute import gather, task, tree
-from anabatch.errors import PopulationError
 from anabatch.stages import cluster as stage
-from anabatch.stages.cluster import ClusterBatch
+from anabatch.stages.cluster import ClusterModel
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
 
-from .generations import Kind, current, next_generation, reason_to_fit, sources
+from .generations import Kind, applications, current, fit, next_generation, reason_to_fit, sources
 from .job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anabatch.stages.population import Generation, Source
+    from anabatch.stages.population import Application, Generation, Source
     from anabatch.store.actions import Action
 
     from .context import Context
@@ -112,35 +111,20 @@ def _with_numbers_kept(context: Context, model: Any, found: tuple[Source, ...], 
 
 def assign_graphs(
     context: Context, found: tuple[Source, ...], model: Action
-) -> Iterator[tuple[ClusterBatch, Any]]:
+) -> Iterator[tuple[Application, Any]]:
     """Yield one graph for every part that the model has not assigned; nothing is computed."""
-    state = context.store.state
-    config = context.config.cluster
+    config, threads = context.config.cluster, context.config.compute.threads
+
+    def stands(cells: str, embedding: str) -> bool:
+        standing = context.store.state.get(CLUSTER, cluster_unit(cells))
+        key = stage.cluster_key(embedding, str(model.part_digest))
+        return standing is not None and standing.key == key
+
     generation = WrittenPart(model.part, model.part_digest, ())
-    for source in found:
-        embedding = state.get(EMBED, source.live.path)
-        standing = state.get(CLUSTER, cluster_unit(source.live.path))
-        if embedding is None:
-            continue
-        key = stage.cluster_key(str(embedding.part_digest), str(model.part_digest))
-        if standing is not None and standing.key == key:
-            continue
-        batch = ClusterBatch(
-            store=context.store.root,
-            archive=embedding.archive,
-            date=embedding.date,
-            model=CLUSTER_MODEL,
-            generation=int(model.components["generation"]),
-            cells=source.live.path,
-            embedding=source.part,
-            embedding_digest=str(embedding.part_digest),
-            rows=embedding.rows,
-            components=config.components,
-            chunk=config.chunk,
-            sequence=context.next_sequence(),
-            run=context.run,
-        )
-        yield batch, task(stage.cluster, batch, generation, threads=context.config.compute.threads)
+    number = int(model.components["generation"])
+    named = ClusterModel(CLUSTER_MODEL, number, config.components)
+    for batch in applications(context, found, EMBED, config.chunk, stands):
+        yield batch, task(stage.cluster, batch, generation, named, threads=threads)
 
 
 def run(context: Context, *, refit: bool = False) -> None:
@@ -153,31 +137,23 @@ def run(context: Context, *, refit: bool = False) -> None:
     found = sources(state, "embedding")
     kind = model_kind(context, embedding)
     reason = "it was asked for" if refit else reason_to_fit(context, kind, found)
-    if reason and not _fit(context, kind, found, reason):
-        return
+    if reason:
+        generation = next_generation(context, kind, found)
+        before = current(state, kind.kind, kind.name)
+
+        def graph() -> Any:
+            return fit_graph(context, generation, found, before)
+
+        least = context.config.cluster.k
+        if not fit(context, "cluster", generation, graph, least=least, reason=reason):
+            return
     model = current(state, kind.kind, kind.name)
     if model is None:
         return
     batches = list(assign_graphs(context, found, model))
 
-    def done(_: ClusterBatch, part: WrittenPart) -> None:
+    def done(_: Application, part: WrittenPart) -> None:
         state.put(part.actions)
 
     context.execute("cluster", batches, len(batches), done)
     context.commit()
-
-
-def _fit(context: Context, kind: Kind, found: tuple[Source, ...], reason: str) -> bool:
-    """Fit a new generation; return whether there were cells enough."""
-    say = context.reporter
-    generation = next_generation(context, kind, found)
-    before = current(context.store.state, kind.kind, kind.name)
-    text = f"cluster: fitting generation {generation.number} of the clusters: {reason}"
-    say.say("fit", text, job="cluster", generation=generation.number, reason=reason)
-    try:
-        fitted = context.cluster.backend.compute(fit_graph(context, generation, found, before))
-    except PopulationError as error:
-        say.warn("too_few", f"cluster: {error}", job="cluster")
-        return False
-    context.store.state.put(fitted.actions)
-    return True

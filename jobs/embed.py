@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task, tree
 from anabatch.embedding import merge
-from anabatch.errors import PopulationError
 from anabatch.features.vgg16 import features_digest
 from anabatch.stages import embed as stage
-from anabatch.stages.embed import EmbedBatch
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER_MODEL, EMBED, FEATURIZE
 from anabatch.store.parts import WrittenPart
 
-from .generations import Kind, current, next_generation, reason_to_fit, sources
+from .generations import Kind, applications, current, fit, next_generation, reason_to_fit, sources
 from .job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anabatch.stages.population import Generation, Source
+    from anabatch.stages.population import Application, Generation, Source
     from anabatch.store.actions import Action
 
     from .context import Context
@@ -28,6 +26,10 @@ if TYPE_CHECKING:
 JOB = Job(
     "embed", reads=("cells", "features"), writes=("embedding", "models"), parameters=("embed",)
 )
+
+
+# A kernel PCA of fewer has no landmarks to speak of.
+_LEAST_CELLS = 3
 
 
 def model_kind(context: Context) -> Kind:
@@ -56,31 +58,18 @@ def fit_graph(context: Context, generation: Generation, found: tuple[Source, ...
 
 def transform_graphs(
     context: Context, found: tuple[Source, ...], model: Action
-) -> Iterator[tuple[EmbedBatch, Any]]:
+) -> Iterator[tuple[Application, Any]]:
     """Yield one graph for every part that the model has not embedded; nothing is computed."""
-    state = context.store.state
+
+    def stands(cells: str, features: str) -> bool:
+        standing = context.store.state.get(EMBED, cells)
+        key = stage.embed_key(features, str(model.part_digest))
+        return standing is not None and standing.key == key
+
     generation = WrittenPart(model.part, model.part_digest, ())
-    for source in found:
-        features = state.get(FEATURIZE, source.live.path)
-        standing = state.get(EMBED, source.live.path)
-        if features is None:
-            continue
-        key = stage.embed_key(str(features.part_digest), str(model.part_digest))
-        if standing is not None and standing.key == key:
-            continue
-        batch = EmbedBatch(
-            store=context.store.root,
-            archive=features.archive,
-            date=features.date,
-            cells=source.live.path,
-            features=source.part,
-            features_digest=str(features.part_digest),
-            rows=features.rows,
-            chunk=context.config.embed.chunk,
-            sequence=context.next_sequence(),
-            run=context.run,
-        )
-        yield batch, task(stage.embed, batch, generation, threads=context.config.compute.threads)
+    threads = context.config.compute.threads
+    for batch in applications(context, found, FEATURIZE, context.config.embed.chunk, stands):
+        yield batch, task(stage.embed, batch, generation, threads=threads)
 
 
 def run(context: Context, *, refit: bool = False) -> None:
@@ -88,33 +77,21 @@ def run(context: Context, *, refit: bool = False) -> None:
     found = sources(context.store.state, "features")
     kind = model_kind(context)
     reason = "it was asked for" if refit else reason_to_fit(context, kind, found)
-    if reason and not _fit(context, kind, found, reason):
-        return
+    if reason:
+        generation = next_generation(context, kind, found)
+
+        def graph() -> Any:
+            return fit_graph(context, generation, found)
+
+        if not fit(context, "embed", generation, graph, least=_LEAST_CELLS, reason=reason):
+            return
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:
         return
     batches = list(transform_graphs(context, found, model))
 
-    def done(_: EmbedBatch, part: WrittenPart) -> None:
+    def done(_: Application, part: WrittenPart) -> None:
         context.store.state.put(part.actions)
 
     context.execute("embed", batches, len(batches), done)
     context.commit()
-
-
-def _fit(context: Context, kind: Kind, found: tuple[Source, ...], reason: str) -> bool:
-    """Fit a new generation; return whether there were cells enough."""
-    say = context.reporter
-    if not found:
-        say.warn("too_few", "embed: there are no cells yet", job="embed")
-        return False
-    generation = next_generation(context, kind, found)
-    text = f"embed: fitting generation {generation.number} of the kernel PCA: {reason}"
-    say.say("fit", text, job="embed", generation=generation.number, reason=reason)
-    try:
-        fitted = context.cluster.backend.compute(fit_graph(context, generation, found))
-    except PopulationError as error:
-        say.warn("too_few", f"embed: {error}", job="embed")
-        return False
-    context.store.state.put(fitted.actions)
-    return True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from anabatch.stages.population import MODEL, Generation, Source, fitted_rows
-from anabatch.store.live import CELLS, array_sources, live_parts
+from anabatch.errors import PopulationError
+from anabatch.stages.population import MODEL, Application, Generation, Source, fitted_rows
+from anabatch.store.live import CELLS, LivePart, array_sources, live_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from anabatch.store.actions import Action
     from anabatch.store.state import State
 
@@ -86,3 +89,81 @@ def next_generation(context: Context, kind: Kind, found: tuple[Source, ...]) -> 
         sequence=context.next_sequence(),
         run=context.run,
     )
+
+
+def fit(
+    context: Context,
+    job: str,
+    generation: Generation,
+    graph: Callable[[], Any],
+    *,
+    least: int,
+    reason: str,
+) -> bool:
+    """Fit a generation and announce why; return whether there were cells enough.
+
+    Parameters
+    ----------
+    context : Context
+    job : str
+        The job that asks for it.
+    generation : Generation
+    graph : callable
+        Returns the graph of the fit.
+    least : int
+        Cells without which there is no point in starting.
+    reason : str
+        Why it is fitted, in words.
+    """
+    say = context.reporter
+    cells = sum(generation.rows.values())
+    if cells < least:
+        text = f"{job}: waits for more cells: there are {cells}, and it takes {least}"
+        say.warn("too_few", text, job=job, cells=cells, least=least)
+        return False
+    text = f"{job}: fitting generation {generation.number} of {generation.kind}: {reason}"
+    say.say("fit", text, job=job, generation=generation.number, reason=reason)
+    try:
+        fitted = context.cluster.backend.compute(graph())
+    except PopulationError as error:
+        say.warn("too_few", f"{job}: {error}", job=job)
+        return False
+    context.store.state.put(fitted.actions)
+    return True
+
+
+def applications(
+    context: Context,
+    found: tuple[Source, ...],
+    stage: str,
+    chunk: int,
+    stands: Callable[[str, str], bool],
+) -> Iterator[Application]:
+    """Yield the parts that a generation has not been applied to.
+
+    Parameters
+    ----------
+    context : Context
+    found : tuple of Source
+    stage : str
+        The stage that made the sources' arrays.
+    chunk : int
+        Rows that are processed at once.
+    stands : callable
+        Whether the result for a cell part, with its source's digest, is there already.
+    """
+    for source in found:
+        made = context.store.state.get(stage, source.live.path)
+        if made is None or stands(source.live.path, str(made.part_digest)):
+            continue
+        whole = LivePart(source.live.path, ((0, made.rows),), ())
+        yield Application(
+            store=context.store.root,
+            archive=made.archive,
+            date=made.date,
+            source=Source(whole, source.part, source.array),
+            digest=str(made.part_digest),
+            chunk=chunk,
+            sequence=context.next_sequence(),
+            run=context.run,
+        )

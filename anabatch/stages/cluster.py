@@ -17,19 +17,18 @@ import pyarrow as pa
 from anabatch.clustering import BatchKMeans, ClusterSums, match_clusters, merge
 from anabatch.reduction import reduce_tree
 from anabatch.schema import table_schema, validate
-from anabatch.stages.population import Generation, Source, draw_pilot, read_model
-from anabatch.store.actions import Action
+from anabatch.stages.population import Application, Generation, Source, draw_pilot, read_model
 from anabatch.store.keys import action_key
-from anabatch.store.live import CLUSTER, LivePart, cluster_unit
-from anabatch.store.parts import Part, PartWriter, WrittenPart
+from anabatch.store.live import CLUSTER, cluster_unit
+from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
-    import datetime as dt
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from anabatch.config import ClusterConfig
+    from anabatch.store.parts import WrittenPart
 
 VERSION = 1
 KIND = "kmeans"
@@ -171,41 +170,21 @@ def finish(
 
 
 @dataclass(frozen=True)
-class ClusterBatch:
-    """One cell part whose cells are to be assigned to clusters.
+class ClusterModel:
+    """A generation of clusters to be applied.
 
     Attributes
     ----------
-    store : Path
-    archive : str
-    date : datetime.date or None
-    model : str
-        The cluster model's name.
-    generation : int
-    cells, embedding : str
-        Paths of the cell part and of its embedding's part.
-    embedding_digest : str
-    rows : int
-        Rows of the part, live or not.
-    components, chunk : int
-        Leading components that are used; rows that are processed at once.
-    sequence : int
-    run : str
+    name : str
+    number : int
+        The generation.
+    components : int
+        Leading components of the embedding that it uses.
     """
 
-    store: Path
-    archive: str
-    date: dt.date | None
-    model: str
-    generation: int
-    cells: str
-    embedding: str
-    embedding_digest: str
-    rows: int
+    name: str
+    number: int
     components: int
-    chunk: int
-    sequence: int
-    run: str
 
 
 def cluster_key(embedding: str, model: str) -> str:
@@ -218,55 +197,49 @@ def _model(store: Path, path: str) -> BatchKMeans:
     return BatchKMeans.from_arrays(read_model(store, path))
 
 
-def cluster(batch: ClusterBatch, generation: WrittenPart) -> WrittenPart:
+def cluster(batch: Application, generation: WrittenPart, named: ClusterModel) -> WrittenPart:
     """Assign every row of an embedding part, live or not, to its nearest centre.
 
     Parameters
     ----------
-    batch : ClusterBatch
+    batch : Application
+        Over the embedding.
     generation : WrittenPart
         The model's part.
+    named : ClusterModel
     """
     model = _model(batch.store, str(generation.path))
-    whole = LivePart(batch.cells, ((0, batch.rows),), ())
-    source = Source(whole, batch.embedding, "embedding")
-    pairs = [
-        model.distances(rows[:, : batch.components])
-        for rows in source.chunks(batch.store, batch.chunk)
-    ]
+    pairs = [model.distances(rows[:, : named.components]) for rows in batch.chunks()]
     table = _table(
         batch,
+        named,
         np.concatenate([labels for labels, _ in pairs]),
         np.concatenate([distances for _, distances in pairs]),
     )
-    action = Action(
-        stage=CLUSTER,
-        unit=cluster_unit(batch.cells, batch.model),
-        key=cluster_key(batch.embedding_digest, str(generation.digest)),
-        archive=batch.archive,
-        date=batch.date,
-        components={"model": generation.path, "generation": batch.generation},
-        rows=batch.rows,
-        sequence=batch.sequence,
-        run=batch.run,
+    action = batch.action(
+        CLUSTER,
+        cluster_unit(batch.cells, named.name),
+        cluster_key(batch.digest, str(generation.digest)),
+        model=generation.path,
+        generation=named.number,
     )
-    with PartWriter(
-        batch.store, "clusters", archive=batch.archive, date=batch.date, keys=[action.key]
-    ) as part:
+    with batch.part("clusters", action) as part:
         part.rows("clusters", table)
         return part.finish([action])
 
 
 def _table(
-    batch: ClusterBatch, labels: NDArray[np.int32], distances: NDArray[np.float32]
+    batch: Application,
+    named: ClusterModel,
+    labels: NDArray[np.int32],
+    distances: NDArray[np.float32],
 ) -> pa.Table:
     cell_ids = Part(batch.store, batch.cells).rows("cells", ["cell_id"]).column("cell_id")
     columns = {
         "cell_id": cell_ids.combine_chunks(),
         "cluster": pa.array(labels, pa.int32()),
         "distance": pa.array(distances, pa.float32()),
-        "model": pa.array([batch.model] * batch.rows, pa.string()),
-        "generation": pa.array([batch.generation] * batch.rows, pa.int32()),
+        "model": pa.array([named.name] * len(labels), pa.string()),
+        "generation": pa.array([named.number] * len(labels), pa.int32()),
     }
-    table = pa.table(columns).cast(table_schema("clusters"))
-    return validate("clusters", table)
+    return validate("clusters", pa.table(columns).cast(table_schema("clusters")))

@@ -7,7 +7,6 @@ in a fixed tree, the finish.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,15 @@ import numpy as np
 
 from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge
 from anabatch.reduction import reduce_tree
-from anabatch.stages.population import Generation, Source, draw_pilot, read_model
-from anabatch.store.actions import Action
+from anabatch.stages.population import Application, Generation, Source, draw_pilot, read_model
 from anabatch.store.keys import action_key
-from anabatch.store.live import EMBED, LivePart
-from anabatch.store.parts import PartWriter, WrittenPart
+from anabatch.store.live import EMBED
 
 if TYPE_CHECKING:
-    import datetime as dt
     from pathlib import Path
 
     from anabatch.config import EmbedConfig
+    from anabatch.store.parts import WrittenPart
 
 VERSION = 1
 KIND = "kpca"
@@ -69,38 +66,6 @@ def finish(
     return generation.write(fitted.to_arrays(), facts)
 
 
-@dataclass(frozen=True)
-class EmbedBatch:
-    """One cell part to be embedded by a generation.
-
-    Attributes
-    ----------
-    store : Path
-    archive : str
-    date : datetime.date or None
-    cells, features : str
-        Paths of the cell part and of its features' part.
-    features_digest : str
-    rows : int
-        Rows of the part, live or not.
-    chunk : int
-        Rows that are processed at once.
-    sequence : int
-    run : str
-    """
-
-    store: Path
-    archive: str
-    date: dt.date | None
-    cells: str
-    features: str
-    features_digest: str
-    rows: int
-    chunk: int
-    sequence: int
-    run: str
-
-
 def embed_key(features: str, model: str) -> str:
     """Return the key of embedding features by a model, both given by their digests."""
     return action_key(stage=EMBED, version=VERSION, features=features, model=model)
@@ -111,35 +76,20 @@ def _model(store: Path, path: str) -> NystroemKernelPCA:
     return NystroemKernelPCA.from_arrays(read_model(store, path))
 
 
-def embed(batch: EmbedBatch, generation: WrittenPart) -> WrittenPart:
+def embed(batch: Application, generation: WrittenPart) -> WrittenPart:
     """Embed every row of a features part, live or not, and write it as float32.
 
     Parameters
     ----------
-    batch : EmbedBatch
+    batch : Application
+        Over features.
     generation : WrittenPart
         The model's part.
     """
     model = _model(batch.store, str(generation.path))
-    source = Source(_whole(batch.cells, batch.rows), batch.features, "features")
-    embedded = [model.transform(rows) for rows in source.chunks(batch.store, batch.chunk)]
-    action = Action(
-        stage=EMBED,
-        unit=batch.cells,
-        key=embed_key(batch.features_digest, str(generation.digest)),
-        archive=batch.archive,
-        date=batch.date,
-        components={"model": generation.path},
-        rows=batch.rows,
-        sequence=batch.sequence,
-        run=batch.run,
-    )
-    with PartWriter(
-        batch.store, "embedding", archive=batch.archive, date=batch.date, keys=[action.key]
-    ) as part:
-        part.array("embedding", np.concatenate(embedded).astype(np.float32, copy=False))
+    embedded = np.concatenate([model.transform(rows) for rows in batch.chunks()])
+    key = embed_key(batch.digest, str(generation.digest))
+    action = batch.action(EMBED, batch.cells, key, model=generation.path)
+    with batch.part("embedding", action) as part:
+        part.array("embedding", embedded.astype(np.float32, copy=False))
         return part.finish([action])
-
-
-def _whole(path: str, rows: int) -> LivePart:
-    return LivePart(path, ((0, rows),), ())

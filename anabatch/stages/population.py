@@ -14,6 +14,7 @@ from anabatch.store.keys import action_key
 from anabatch.store.parts import Part, PartWriter, WrittenPart
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -104,6 +105,64 @@ def _gather(
         message = "there are no rows to draw from"
         raise ValueError(message)
     return gathered
+
+
+@dataclass(frozen=True)
+class Application:
+    """One cell part that a generation is applied to.
+
+    Attributes
+    ----------
+    store : Path
+    archive : str
+    date : datetime.date or None
+    source : Source
+        All rows of the part's array, live or not.
+    digest : str
+        Digest of the part that holds the array.
+    chunk : int
+        Rows that are processed at once.
+    sequence : int
+    run : str
+    """
+
+    store: Path
+    archive: str
+    date: dt.date | None
+    source: Source
+    digest: str
+    chunk: int
+    sequence: int
+    run: str
+
+    @property
+    def cells(self) -> str:
+        """Path of the cell part."""
+        return self.source.live.path
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """Yield all rows, a chunk at a time."""
+        return self.source.chunks(self.store, self.chunk)
+
+    def action(self, stage: str, unit: str, key: str, **components: Any) -> Action:
+        """Return the action of a stage on this part."""
+        return Action(
+            stage=stage,
+            unit=unit,
+            key=key,
+            archive=self.archive,
+            date=self.date,
+            components=components,
+            rows=self.source.live.rows,
+            sequence=self.sequence,
+            run=self.run,
+        )
+
+    def part(self, table: str, action: Action) -> PartWriter:
+        """Return the writer of the part that holds the action's result."""
+        return PartWriter(
+            self.store, table, archive=self.archive, date=self.date, keys=[action.key]
+        )
 
 
 @dataclass(frozen=True)

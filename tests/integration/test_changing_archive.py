@@ -150,3 +150,23 @@ def test_another_diameter_makes_everything_behind_it_anew(own_copy):
     assert done[SEGMENT] == 6
     assert done[SCAN] == done[ANNOTATE] == 0
     assert done[FEATURIZE] == done[EMBED] > 0
+
+
+def test_clusters_keep_their_numbers_over_a_refit(own_copy):
+    config = own_copy
+    before = anabatch.open_store(config.store).table("clusters").to_pandas()
+    run_jobs(make_config(config.archives[0].path, config.store, embed={"seed": 5}))
+    after = anabatch.open_store(config.store).table("clusters").to_pandas()
+    assert set(after.generation) == {2}
+    both = before.merge(after, on="cell_id", suffixes=("", "_after"))
+    assert len(both) == len(before)
+    assert (both.cluster == both.cluster_after).mean() > 0.8
+
+
+def test_too_few_cells_for_clusters_are_waited_for_and_start_nothing(own_copy):
+    config = make_config(own_copy.archives[0].path, own_copy.store, cluster={"k": 5000})
+    for _ in range(2):
+        events = run_jobs(config)
+        told = {event["event"] for event in events}
+        assert {"too_few", "nothing"} & told == {"too_few"}
+        assert not told & {"dashboard", "start", "commit"}
