@@ -10,6 +10,7 @@ import numpy as np
 from anabatch.report.figures import DARK, WIDTH, Plot, bar_names, new_figure, style, to_plot
 from anabatch.report.section import Section
 from anabatch.report.source import AXES
+from anabatch.report.text import number as spaced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def _facts(model: Action) -> dict[str, str]:
         "fitted by run": model.run,
         "clusters": str(facts["k"]),
         "components used": str(facts["components"]),
-        "cells fitted on": f"{int(facts['rows']):,}",
+        "cells fitted on": spaced(int(facts["rows"])),
         "mean squared distance": f"{float(facts['mean_squared_distance']):.4g}",
     }
 

@@ -21,6 +21,7 @@ from anabatch.report.figures import (
 )
 from anabatch.report.population import coordinates
 from anabatch.report.section import Section
+from anabatch.report.text import number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def _facts(model: Action, arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
     return {
         "generation": str(model.components["generation"]),
         "fitted by run": model.run,
-        "cells fitted on": f"{int(arrays['n_samples_seen_']):,}",
+        "cells fitted on": number(int(arrays["n_samples_seen_"])),
         "features": str(int(arrays["n_features_in_"])),
         "landmarks": str(len(arrays["landmarks_"])),
         "components": str(len(arrays["eigenvalues_"])),
@@ -111,18 +112,18 @@ def _scatter(
     with style():
         figure = new_figure(WIDTH, 5.6)
         axes = figure.add_subplot()
-        for number in np.unique(numbers).tolist():
-            here = places[numbers == number]
+        for cluster in np.unique(numbers).tolist():
+            here = places[numbers == cluster]
             axes.scatter(
                 here[:, 0],
                 here[:, 1],
                 s=size,
-                color=CATEGORIES[number % len(CATEGORIES)],
+                color=CATEGORIES[cluster % len(CATEGORIES)],
                 # beyond the colours, marks tell clusters apart
-                marker=MARKERS[(number // len(CATEGORIES) + number) % len(MARKERS)],
+                marker=MARKERS[(cluster // len(CATEGORIES) + cluster) % len(MARKERS)],
                 alpha=0.55,
                 linewidths=0,
-                label=str(number),
+                label=str(cluster),
             )
         _number_clusters(axes, places, numbers)
         axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
@@ -132,7 +133,7 @@ def _scatter(
         axes.set_aspect("equal", adjustable="datalim")
         figure.legend(loc="outside right upper", title="cluster", markerscale=2)
         caption = (
-            f"{len(cells):,} of {population.size:,} cells on the first two components, in the "
+            f"{number(len(cells))} of {number(population.size)} cells on the first two components, in the "
             "embedding's units. A cluster's number stands at the median of its cells."
         )
         alt = f"Scatter plot of {len(cells)} cells on two components, coloured by cluster"
@@ -142,9 +143,9 @@ def _scatter(
 def _number_clusters(axes: Any, places: NDArray[np.float32], numbers: NDArray[np.int_]) -> None:
     from matplotlib.patheffects import withStroke
 
-    for number in np.unique(numbers).tolist():
-        middle = np.median(places[numbers == number], axis=0)
+    for cluster in np.unique(numbers).tolist():
+        middle = np.median(places[numbers == cluster], axis=0)
         text = axes.text(
-            *middle, str(number), color=DARK, fontsize=12, weight="bold", ha="center", va="center"
+            *middle, str(cluster), color=DARK, fontsize=12, weight="bold", ha="center", va="center"
         )
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])

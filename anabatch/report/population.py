@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ SAMPLE = 5_000
 """Cells that are plotted."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A cell, and where it stands.
 
@@ -49,6 +50,9 @@ class Cell:
     distance: float
     part: str
     row: int
+
+
+_identity = attrgetter("cell_id")
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Members:
         self.farthest = sorted(self.farthest, key=lambda c: (-c.distance, c.cell_id))[:keep]
         # thrice as many, since those that are shown already are passed over
         self.drawn += chunk.cells(here[np.argsort(ids, kind="stable")[: 3 * keep]])
-        self.drawn = sorted(self.drawn)[: 3 * keep]
+        self.drawn = sorted(self.drawn, key=_identity)[: 3 * keep]
 
     def picks(self, count: int) -> tuple[list[Cell], list[Cell], list[Cell]]:
         """Return up to `count` different cells: a third nearest, farthest and random each."""
@@ -207,7 +211,10 @@ def _add(population: Population, chunk: Chunk, keep: int) -> None:
         (here,) = np.nonzero(chunk.clusters == number)
         population.clusters.setdefault(number, Members()).add(chunk, here, keep)
     lowest = np.argsort(chunk.cell_ids, kind="stable")[:SAMPLE]
-    population.sample = sorted(population.sample + chunk.cells(lowest))[:SAMPLE]
+    if len(population.sample) == SAMPLE:
+        lowest = lowest[chunk.cell_ids[lowest] < population.sample[-1].cell_id]
+    found = population.sample + chunk.cells(lowest)
+    population.sample = sorted(found, key=_identity)[:SAMPLE]
 
 
 def by_part(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:

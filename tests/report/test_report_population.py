@@ -1,5 +1,6 @@
 """The one pass over all cells against all cells in memory."""
 
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabatch.config import ReportConfig
+from anabatch.report import population
 from anabatch.report.population import Chunk, Members, coordinates, read_population
 from anabatch.report.source import Source
 
@@ -59,32 +61,41 @@ def test_picks_are_different_cells_and_no_more_than_asked(drawn, count):
     assert [cell.cell_id for cell in random] == rest[: len(random)]
 
 
+def test_sample_is_the_smallest_ids_however_cells_lie_in_parts(monkeypatch):
+    monkeypatch.setattr(population, "SAMPLE", 7)
+    ids = [uuid.UUID(int=i * 7919 % 101 + 1).hex for i in range(100)]
+    found = population.Population(1)
+    for start in range(0, 100, 9):
+        piece = ids[start : start + 9]
+        population._add(found, chunk(piece, [0.0] * len(piece)), 3)
+    assert [cell.cell_id for cell in found.sample] == sorted(ids)[:7]
+    assert found.size == 100
+
+
 @pytest.fixture
 def source(finished):
     return Source(finished.store, ReportConfig(), None, (), {})
 
 
 def test_sizes_and_distances_are_those_of_the_table(source):
-    population = read_population(source, source.generation("kmeans"))
+    found = read_population(source, source.generation("kmeans"))
     table = source.store.table("clusters").to_pandas()
-    assert {n: m.size for n, m in population.clusters.items()} == dict(
-        table["cluster"].value_counts()
-    )
-    for number, members in population.clusters.items():
+    assert {n: m.size for n, m in found.clusters.items()} == dict(table["cluster"].value_counts())
+    for number, members in found.clusters.items():
         distances = table.loc[table["cluster"] == number, "distance"]
         assert members.total_distance == pytest.approx(distances.sum(), rel=1e-5)
         assert sum(members.images.values()) == members.size
-    assert population.without == 0
-    assert population.size == len(table)
+    assert found.without == 0
+    assert found.size == len(table)
 
 
 def test_sample_has_its_own_coordinates(source):
-    population = read_population(source, source.generation("kmeans"))
-    found, places = coordinates(source, population.sample, source.generation("kpca"))
+    found = read_population(source, source.generation("kmeans"))
+    placed, places = coordinates(source, found.sample, source.generation("kpca"))
     ids = source.store.table("cells").to_pandas()["cell_id"].to_list()
     embedding = source.store.array("embedding").compute(scheduler="sync")
-    assert len(found) == len(ids)
-    for cell, place in zip(found, places, strict=True):
+    assert len(placed) == len(ids)
+    for cell, place in zip(placed, places, strict=True):
         assert place == pytest.approx(embedding[ids.index(cell.cell_id), :2])
 
 
@@ -94,6 +105,6 @@ def test_cells_of_an_older_generation_are_counted_apart(full):
     source = Source(full.store, ReportConfig(), None, (), {})
     model = source.generation("kmeans")
     assert model is not None
-    population = read_population(source, model)
-    assert population.without == first.rows
-    assert population.size == 33 - first.rows
+    found = read_population(source, model)
+    assert found.without == first.rows
+    assert found.size == 33 - first.rows
