@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 (dataclass fields are read at run time)
 import json
+import zlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from anabatch.errors import PartCorruptError
 from anabatch.store.keys import canonical_json
 
 OK = "ok"
@@ -69,14 +71,34 @@ class Action:
 
     def to_row(self) -> dict[str, Any]:
         """Return the ledger's row."""
-        row = {item.name: getattr(self, item.name) for item in fields(self)}
-        return row | {"components": canonical_json(self.components)}
+        row = {name: getattr(self, name) for name in _FIELDS}
+        row["components"] = canonical_json(self.components)
+        return row | {_CHECKSUM: _checksum(row)}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Action:
-        """Make an action of the ledger's row."""
-        return cls(**(row | {"components": json.loads(row["components"])}))
+        """Make an action of the ledger's row.
+
+        Raises
+        ------
+        PartCorruptError
+            The row is not one that was written.
+        """
+        values = {name: row[name] for name in _FIELDS}
+        if _checksum(values) != row[_CHECKSUM]:
+            what = f"the ledger's row of {row['stage']} on {row['unit']} is not what was written"
+            raise PartCorruptError(what, "Restore the ledger.")
+        return cls(**(values | {"components": json.loads(row["components"])}))
 
     def placed(self, *, part: str, digest: str) -> Action:
         """Return the action with the part that holds its result."""
         return replace(self, part=part, part_digest=digest)
+
+
+_FIELDS = tuple(item.name for item in fields(Action))
+_CHECKSUM = "checksum"
+
+
+def _checksum(row: dict[str, Any]) -> int:
+    text = "\x1f".join(str(row[name]) for name in _FIELDS)
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))

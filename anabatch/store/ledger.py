@@ -91,19 +91,27 @@ class Ledger:
         Raises
         ------
         PartCorruptError
-            A file of this version is missing or cannot be read.
+            A file of this version is missing, or its bytes are not those that were written.
         """
-        names = [unquote(uri.rpartition("/")[2]) for uri in self._delta.file_uris()]
-        schema = table_schema("ledger")
         try:
-            tables = [
-                pq.read_table(self.folder / name, partitioning=None).cast(schema)
-                for name in sorted(names)
-            ]
-        except (OSError, ValueError) as error:
+            return self._read()
+        except PartCorruptError:
+            raise
+        except (OSError, ValueError, pa.ArrowException) as error:
             what = f"version {self.version} of the ledger {self.folder} cannot be read: {error}"
             raise PartCorruptError(what, _REMEDY) from error
+
+    def _read(self) -> list[Action]:
+        names = [unquote(uri.rpartition("/")[2]) for uri in self._delta.file_uris()]
+        schema = table_schema("ledger")
+        tables = [
+            pq.read_table(self.folder / name, partitioning=None).cast(schema)
+            for name in sorted(names)
+        ]
         table = pa.concat_tables(tables) if tables else schema.empty_table()
+        if table.num_rows != self._delta.count():
+            message = f"it has {table.num_rows} rows, not {self._delta.count()}"
+            raise ValueError(message)
         order = pc.sort_indices(
             table,
             sort_keys=[

@@ -1,6 +1,9 @@
 import datetime as dt
 from dataclasses import replace
 
+import pytest
+
+from anabatch.errors import PartCorruptError
 from anabatch.schema import to_table
 from anabatch.store.actions import Action
 
@@ -37,3 +40,11 @@ def test_placing_says_where_the_result_is_and_changes_nothing_else():
     placed = ACTION.placed(part="parts/cells/x", digest="d")
     assert (placed.part, placed.part_digest) == ("parts/cells/x", "d")
     assert replace(placed, part=None, part_digest=None) == ACTION
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("unit", "image1"), ("rows", 5), ("date", None), ("reason", "")]
+)
+def test_a_row_that_is_not_what_was_written_is_an_error(name, value):
+    with pytest.raises(PartCorruptError, match="cells"):
+        Action.from_row(ACTION.to_row() | {name: value})

@@ -1,7 +1,9 @@
 import os
+import random
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
@@ -195,3 +197,33 @@ def test_a_ledger_can_be_moved(ledger, tmp_path):
     ledger.commit([action("a")], [], run="1")
     shutil.move(ledger.folder, tmp_path / "elsewhere")
     assert units(Ledger(tmp_path / "elsewhere")) == ["a"]
+
+
+def test_a_flipped_bit_is_an_error_or_changes_nothing(ledger):
+    """Delta's Parquet has no checksums of its own: of these flips a seventh gave other rows."""
+    actions = [
+        action(f"{i:03}", i // 10, first_row=i % 10, part="p" * 40, components={"width": i})
+        for i in range(100)
+    ]
+    truth = ledger.commit(actions, [], run="r").actions()
+    (file,) = ledger.folder.glob("*.parquet")
+    data = file.read_bytes()
+    rng = random.Random(0)  # noqa: S311 (a seed, not a secret)
+    caught = 0
+    for _ in range(150):
+        flipped = bytearray(data)
+        flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        file.write_bytes(flipped)
+        try:
+            assert Ledger(ledger.folder).actions() == truth
+        except PartCorruptError:
+            caught += 1
+    assert caught > 50
+
+
+def test_a_file_with_fewer_rows_than_delta_counted_is_an_error(ledger):
+    ledger = ledger.commit([action("a"), action("b")], [], run="r")
+    (file,) = ledger.folder.glob("*.parquet")
+    pq.write_table(pq.read_table(file).slice(0, 1), file)
+    with pytest.raises(PartCorruptError, match="1 rows, not 2"):
+        Ledger(ledger.folder).actions()

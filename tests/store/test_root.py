@@ -96,9 +96,9 @@ def test_the_summary_counts_live_rows_parts_and_bytes(filled):
     assert {name: (row["rows"], row["parts"]) for name, row in found.items()} == {
         "acquisitions": (4, 1),
         "cells": (12, 2),
-        "clusters": (14, 2),
-        "embedding": (14, 2),
-        "features": (14, 2),
+        "clusters": (12, 2),
+        "embedding": (12, 2),
+        "features": (12, 2),
         "labels": (3, 1),
     }
     assert list(found) == sorted(found)
