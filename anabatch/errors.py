@@ -16,7 +16,8 @@ Every one is an :class:`AnabatchError` and, where a caller would catch a builtin
     │   ├── StoreNotFoundError (FileNotFoundError)
     │   ├── StoreLockedError (BlockingIOError)   another run holds the store
     │   ├── PartCorruptError (OSError)           bytes of a part are not those that were written
-    │   └── MissingRowsError (LookupError)       live rows lack their array
+    │   ├── MissingRowsError (LookupError)       live rows lack their array
+    │   └── InconsistentError (ValueError)       tables of one commit contradict each other
     ├── GuardError (RuntimeError)                refused: the run would do more than was allowed
     ├── DeviceError (RuntimeError)               a device was asked for and is not there
     └── WorkerError (RuntimeError)               a task failed for reasons that are not its input's
@@ -26,6 +27,8 @@ Exceptions cross process borders. All arguments go to ``super().__init__`` and t
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class AnabatchError(Exception):
@@ -41,6 +44,10 @@ class AnabatchError(Exception):
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what, remedy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some builtins reduce in their own ways, which do not agree where a leaf has two of them.
+        return type(self), self.args, self.__dict__
 
     @property
     def what(self) -> str:
@@ -110,6 +117,10 @@ class PartCorruptError(StoreError, OSError):
 
 class MissingRowsError(StoreError, LookupError):
     """Live rows lack the array that belongs to them."""
+
+
+class InconsistentError(StoreError, ValueError):
+    """Tables of one commit contradict each other. It is not committed; this is a bug."""
 
 
 class GuardError(AnabatchError, RuntimeError):

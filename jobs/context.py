@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.layout import detect_layout, load_layout
 from anabatch.errors import ConfigurationError
+from anabatch.store.consistency import check
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -99,7 +100,14 @@ class Context:
         return self.only_date is None or date == self.only_date
 
     def commit(self, select: Callable[[Action], bool] = lambda _: True) -> None:
-        """Commit pending changes in one version of the ledger."""
+        """Check pending changes across tables, and commit them in one version of the ledger.
+
+        Raises
+        ------
+        InconsistentError
+            They contradict each other; nothing is committed.
+        """
+        check(self.store.root, self.store.state, self.store.state.pending(select).put)
         self._last_commit = time.monotonic()
         if self.store.commit(self.run, select):
             self.did_something = True

@@ -119,13 +119,16 @@ class Store:
         list of dict
             Keys `table`, `rows`, `parts`, `bytes`, by name.
         """
+        # what is made of a cell part has as many live rows as that
+        live = {part.path: part.rows for part in self.collections.cell_parts}
         rows: dict[str, int] = {}
         parts: dict[str, set[str]] = {}
         for action in self.state.actions():
             if action.part is None:
                 continue
             kind = action.part.split("/")[1]
-            rows[kind] = rows.get(kind, 0) + action.rows
+            cells = action.unit.rpartition(":")[2]
+            rows[kind] = rows.get(kind, 0) + live.get(cells, action.rows)
             parts.setdefault(kind, set()).add(action.part)
         return [
             {
