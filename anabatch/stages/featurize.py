@@ -89,6 +89,7 @@ def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
         key=featurize_key(cells.digest, batch.extractor),
         archive=batch.archive,
         date=batch.date,
+        components={"extractor": batch.extractor},
         rows=rows,
         sequence=batch.sequence,
         run=batch.run,
