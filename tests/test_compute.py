@@ -181,6 +181,9 @@ def test_nothing_is_announced_without_a_dashboard():
 
 
 def test_a_scheduler_that_is_not_there_is_the_configurations_error():
+    # its defaults must be there before one is changed: leaving would take all of them away
+    import distributed  # noqa: F401
+
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
         Cluster(ComputeConfig(scheduler="tcp://127.0.0.1:9")) as cluster,
