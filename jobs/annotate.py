@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_exports
 from anabatch.archive.layout import file_date
-from anabatch.archive.listing import list_archive
+from anabatch.archive.walk import is_below
 from anabatch.compute import task
 from anabatch.stages.annotate import (
     VERSION,
@@ -54,13 +54,16 @@ class ArchiveLabels:
         self.vocabulary = Vocabulary.load(context.config.annotate.vocabulary)
         self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
         self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
-        for file in list_archive(archive.path, self.layout).exports:
+        listing = context.listing(archive)
+        self._blind = tuple(path for path, _ in listing.problems)
+        for file in listing.exports:
             self.exports[file_date(file.relative_path, self.layout)].append(file.relative_path)
         for action in context.store.state.stage(SCAN):
             if action.archive == archive.name:
                 self.acquisitions[action.date].append(_acquisition(action))
         for rows in self.acquisitions.values():
             rows.sort(key=lambda row: str(row["relative_path"]))
+        self._statuses_of: dict[dt.date | None, dict[str, set[str]]] = {}
         self._dates_of_image: dict[str, set[dt.date | None]] = defaultdict(set)
         for date, rows in self.acquisitions.items():
             for row in rows:
@@ -72,29 +75,38 @@ class ArchiveLabels:
         found = self.exports.keys() | self.acquisitions.keys()
         return sorted(found, key=lambda date: (date is None, str(date)))
 
+    def is_whole(self, date: dt.date | None) -> bool:
+        """Whether the listing saw all of a date: what cannot be looked at has not lost its labels."""
+        return not any(
+            is_below(str(row["relative_path"]), self._blind) for row in self.acquisitions[date]
+        )
+
     def other_statuses(self, date: dt.date | None) -> dict[str, frozenset[str]]:
         """Return the statuses that other dates give to pictures of this date."""
-        linked = {
-            other
-            for row in self.acquisitions[date]
-            for other in self._dates_of_image[row["image_id"]]
-            if row["image_id"]
-        } - {date}
-        shown = {row["image_id"] for row in self.acquisitions[date]}
         found: dict[str, set[str]] = defaultdict(set)
-        for other in sorted(linked, key=str):
-            exports, _ = read_exports(self.archive.path, tuple(self.exports[other]))
-            for row in annotate_exports(
+        for image in {row["image_id"] for row in self.acquisitions[date] if row["image_id"]}:
+            for other in self._dates_of_image[image] - {date}:
+                found[image] |= self._statuses(other).get(image, set())
+        return {image: frozenset(found[image]) for image in sorted(found) if found[image]}
+
+    def _statuses(self, date: dt.date | None) -> dict[str, set[str]]:
+        """Return the statuses that a date's own exports give to its pictures; read once a plan."""
+        if date not in self._statuses_of:
+            exports, _ = read_exports(self.archive.path, tuple(self.exports[date]))
+            rows = annotate_exports(
                 exports,
-                self.acquisitions[other],
+                self.acquisitions[date],
                 self.vocabulary,
                 archive=self.archive.name,
-                date=other,
+                date=date,
                 layout=self.layout,
-            ):
-                if row["axis"] == "status" and row["image_id"] in shown:
-                    found[row["image_id"]].add(row["label"])
-        return {image: frozenset(statuses) for image, statuses in sorted(found.items())}
+            )
+            statuses: dict[str, set[str]] = defaultdict(set)
+            for row in rows:
+                if row["axis"] == "status" and row["image_id"]:
+                    statuses[row["image_id"]].add(row["label"])
+            self._statuses_of[date] = dict(statuses)
+        return self._statuses_of[date]
 
     def key(self, date: dt.date | None, others: dict[str, frozenset[str]]) -> str:
         """Return the action key of a date's labels."""
@@ -143,6 +155,9 @@ def plan(context: Context) -> tuple[list[AnnotateBatch], list[Action]]:
         needed: set[str] = set()
         for date in labels.dates:
             unit = f"{archive.name}/{date or 'undated'}"
+            if not labels.is_whole(date):
+                needed |= {one for one in standing if one == unit or one.startswith(f"{unit}/")}
+                continue
             others = labels.other_statuses(date)
             key = labels.key(date, others)
             needed |= {unit, *(export_unit(unit, path) for path in labels.exports[date])}

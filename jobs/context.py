@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.layout import detect_layout, load_layout
+from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
 from anabatch.store.consistency import check
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anabatch.archive.layout import Layout
+    from anabatch.archive.listing import Listing
     from anabatch.compute import Cluster
     from anabatch.config import ArchiveConfig, Config
     from anabatch.store.actions import Action
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
     from .reporter import Reporter
 
-_COMMIT_SECONDS = 300.0
+_COMMIT_SECONDS = 30.0
+"""Finished dates are committed together, at this distance: a commit rewrites the ledger's file."""
+_LONG_DATE_SECONDS = 300.0
 """A long date is committed piece by piece, at this distance."""
 
 
@@ -65,6 +69,7 @@ class Context:
     did_something: bool = False
     _sequence: int = 0
     _layouts: dict[str, Layout] = field(default_factory=dict)
+    _listings: dict[str, Listing] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
 
     def next_sequence(self) -> int:
@@ -95,6 +100,12 @@ class Context:
             self._layouts[archive.name] = found
         return self._layouts[archive.name]
 
+    def listing(self, archive: ArchiveConfig) -> Listing:
+        """Return what an archive holds, listed once a run."""
+        if archive.name not in self._listings:
+            self._listings[archive.name] = list_archive(archive.path, self.layout(archive))
+        return self._listings[archive.name]
+
     def wanted(self, date: dt.date | None) -> bool:
         """Whether a date is within what the run was asked for."""
         return self.only_date is None or date == self.only_date
@@ -117,8 +128,13 @@ class Context:
 
     @property
     def commit_is_due(self) -> bool:
-        """Whether the last commit is so long ago that finished work should not wait."""
+        """Whether finished dates should wait no longer."""
         return time.monotonic() - self._last_commit > _COMMIT_SECONDS
+
+    @property
+    def long_date_is_due(self) -> bool:
+        """Whether the finished part of a long date should wait no longer."""
+        return time.monotonic() - self._last_commit > _LONG_DATE_SECONDS
 
     def execute(
         self,

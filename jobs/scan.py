@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.acquisition import acquisition_id
 from anabatch.archive.layout import file_date
-from anabatch.archive.listing import list_archive
+from anabatch.archive.walk import is_below
 from anabatch.compute import task
+from anabatch.errors import GuardError
 from anabatch.stages.scan import ScanBatch, scan, settings_digest
 from anabatch.store.actions import FAILED, OK, Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import LIST, SCAN
 
+from .images import drop_unshown
 from .job import Job
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def plan(context: Context) -> ScanPlan:
     unchanged = 0
     for archive in context.config.archives:
         layout = context.layout(archive)
-        listing = list_archive(archive.path, layout)
+        listing = context.listing(archive)
         _tell(context, archive, layout, listing)
         wanted = [f for f in listing.images if context.wanted(file_date(f.relative_path, layout))]
         stale = _stale(context, archive, layout, wanted)
@@ -95,6 +97,7 @@ def run(context: Context) -> None:
     context.execute("scan", graphs(found, threads), len(found.batches), done)
     state.delete(found.gone)
     state.put(found.problems)
+    drop_unshown(state)
     files = sum(len(batch.files) for batch in found.batches)
     gone = sum(action.stage == SCAN for action in found.gone)
     context.reporter.say(
@@ -163,6 +166,8 @@ def _stale(
         seen = {"size": file.size, "mtime_ns": file.mtime_ns, "settings": settings}
         if action is None or seen != {name: action.components[name] for name in seen}:
             stale.append(file)
+        elif action.components["file_sha256"] is None:
+            stale.append(file)  # it could not be read; whether it can be now, only reading tells
     return stale
 
 
@@ -172,7 +177,7 @@ def _batches(
     by_date: dict[dt.date | None, list[ListedFile]] = defaultdict(list)
     for file in files:
         by_date[file_date(file.relative_path, layout)].append(file)
-    known = _known(context, {file.size for file in files})
+    known = _known(context)
     return [
         ScanBatch(
             store=context.store.root,
@@ -184,7 +189,7 @@ def _batches(
             max_pixels=context.config.scan.max_pixels,
             pixels_per_reference_pixel=archive.pixels_per_reference_pixel,
             settings=_settings(context, archive, layout),
-            known=known,
+            known={k: v for file in chunk for k, v in known.get(file.size, {}).items()},
             sequence=context.next_sequence(),
             run=context.run,
         )
@@ -195,13 +200,14 @@ def _batches(
     ]
 
 
-def _known(context: Context, sizes: set[int]) -> dict[str, str]:
-    """Return the image ids of all bytes that could come again, by SHA-256."""
-    return {
-        str(action.components["file_sha256"]): str(action.components["image_id"])
-        for action in context.store.state.stage(SCAN)
-        if action.components["size"] in sizes and action.components["image_id"]
-    }
+def _known(context: Context) -> dict[int, dict[str, str]]:
+    """Return the image ids of all bytes that the store has seen: by file size, by SHA-256."""
+    known: dict[int, dict[str, str]] = defaultdict(dict)
+    for action in context.store.state.stage(SCAN):
+        facts = action.components
+        if facts["image_id"]:
+            known[int(facts["size"])][str(facts["file_sha256"])] = str(facts["image_id"])
+    return known
 
 
 def _problem(context: Context, archive: ArchiveConfig, path: str, reason: str) -> Action:
@@ -223,18 +229,23 @@ def _gone(context: Context, archive: ArchiveConfig, listing: Listing) -> list[Ac
     """Return the archive's acquisitions whose file is no longer there.
 
     Absence is judged only where the listing met no problem: what cannot be looked at is not gone.
+
+    Raises
+    ------
+    GuardError
+        All are gone at once: an empty mount point, or another folder under a known name.
     """
     here = {acquisition_id(archive.name, file.relative_path) for file in listing.images}
+    known = [a for a in context.store.state.stage(SCAN) if a.archive == archive.name]
+    if known and all(action.unit not in here for action in known):
+        what = f"none of the {len(known)} known images of archive {archive.name} is there"
+        remedy = "Is the disk mounted? If this is another archive, give it another name."
+        raise GuardError(what, remedy)
     blind = tuple(path for path, _ in listing.problems)
     return [
         action
-        for action in context.store.state.stage(SCAN)
-        if action.archive == archive.name
-        and action.unit not in here
+        for action in known
+        if action.unit not in here
         and context.wanted(action.date)
-        and not _below(str(action.components["relative_path"]), blind)
+        and not is_below(str(action.components["relative_path"]), blind)
     ]
-
-
-def _below(path: str, folders: tuple[str, ...]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)

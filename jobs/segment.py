@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.compute import gather, task
 from anabatch.segmentation.models import segmentation_digest
@@ -16,16 +16,18 @@ from anabatch.stages.cells import cells_key, cut
 from anabatch.stages.featurize import featurize
 from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.stages.segment import segment, segment_key
-from anabatch.store.actions import FAILED, OK
-from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
+from anabatch.store.actions import FAILED
+from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import WrittenPart
 
 from .featurize import featurize_batch
+from .images import drop_orphans, drop_unshown, shown_images
 from .job import Job
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from anabatch.store.actions import Action
     from anabatch.store.state import State
@@ -41,6 +43,9 @@ JOB = Job(
 
 _MEGA = 1e6
 
+Day: TypeAlias = "tuple[str, dt.date | None]"
+"""An archive and a date of it."""
+
 
 @dataclass(frozen=True)
 class ImagePlan:
@@ -52,15 +57,12 @@ class ImagePlan:
         Images to be segmented.
     recut : tuple of ImageBatch
         Images whose label images stand, and whose cells are to be cut anew.
-    gone : tuple of Action
-        Results of images that no acquisition shows any more.
     unreachable : int
         Images to be segmented whose archive is not part of this run.
     """
 
     fresh: tuple[ImageBatch, ...]
     recut: tuple[ImageBatch, ...]
-    gone: tuple[Action, ...]
     unreachable: int
 
     @property
@@ -72,16 +74,17 @@ class ImagePlan:
 def plan(context: Context) -> ImagePlan:
     """Compare the live images with the ledger, by action keys."""
     state = context.store.state
-    shown = _images(state)
-    roots = {archive.name for archive in context.config.archives}
+    roots = {archive.name: archive.path for archive in context.config.archives}
+    cells = context.config.cells.digest()
     model = segmentation_digest(context.config.segment)
     fresh: list[tuple[Action, ImageItem]] = []
     recut: list[tuple[Action, ImageItem]] = []
     unreachable = 0
-    for image_id, acquisitions in shown.items():
+    for image_id, acquisitions in shown_images(state).items():
         reachable = [action for action in acquisitions if action.archive in roots]
         source = (reachable or acquisitions)[0]
-        item = _item(context, image_id, source, model)
+        root = roots.get(source.archive, context.store.root)
+        item = _item(image_id, source, root, model, cells)
         target = _target(state, item, fresh, recut)
         if target is None or not context.wanted(source.date):
             continue
@@ -89,14 +92,8 @@ def plan(context: Context) -> ImagePlan:
             unreachable += 1
             continue
         target.append((source, item))
-    gone = [
-        action
-        for stage in (SEGMENT, CELLS)
-        for action in state.stage(stage)
-        if action.unit not in shown
-    ]
     return ImagePlan(
-        tuple(_batches(context, fresh)), tuple(_batches(context, recut)), tuple(gone), unreachable
+        tuple(_batches(context, fresh, model)), tuple(_batches(context, recut, model)), unreachable
     )
 
 
@@ -126,62 +123,49 @@ def run(context: Context, *, with_features: bool = False) -> None:
     found = plan(context)
     _tell(context, found)
     state = context.store.state
-    state.delete(found.gone)
+    drop_unshown(state)
     left = Counter((b.archive, b.date) for b in (*found.fresh, *found.recut))
+    finished: set[Day] = set()
+
+    def commit(days: set[Day]) -> None:
+        drop_orphans(state)
+        # what goes away goes with the first commit, so that no cell outlives its image
+        context.commit(
+            lambda action: (
+                (action.archive, action.date) in days
+                or state.get(action.stage, action.unit) is None
+            )
+        )
 
     def done(batch: ImageBatch, parts: list[WrittenPart]) -> None:
         _take(state, parts)
         day = (batch.archive, batch.date)
         left[day] -= 1
-        if not left[day] or context.commit_is_due:
-            state.delete(orphans(state))
-            context.commit(lambda action: (action.archive, action.date) == day)
+        if not left[day]:
+            finished.add(day)
+        if finished and context.commit_is_due:
+            commit(finished)
+            finished.clear()
+        elif context.long_date_is_due:
+            commit({day})
 
     every = graphs(context, found, with_features=with_features)
     context.execute("segment", every, found.batches, done)
-    state.delete(orphans(state))
+    drop_orphans(state)
     context.commit()
 
 
-def orphans(state: State) -> list[Action]:
-    """Return actions on cell parts of which no row is live any more."""
-    alive = {action.part for action in state.stage(CELLS) if action.part}
-    return [
-        action
-        for stage in (FEATURIZE, EMBED, CLUSTER)
-        for action in state.stage(stage)
-        if action.unit.rpartition(":")[2] not in alive
-    ]
-
-
-def _images(state: State) -> dict[str, list[Action]]:
-    """Return the live acquisitions of every image, the earliest first."""
-    shown: dict[str, list[Action]] = defaultdict(list)
-    for action in state.stage(SCAN):
-        if action.outcome == OK:
-            shown[str(action.components["image_id"])].append(action)
-    for acquisitions in shown.values():
-        acquisitions.sort(key=_earliest)
-    return dict(sorted(shown.items(), key=lambda item: _earliest(item[1][0])))
-
-
-def _earliest(action: Action) -> tuple[bool, str, str, str]:
-    path = str(action.components["relative_path"])
-    return action.date is None, str(action.date), action.archive, path
-
-
-def _item(context: Context, image_id: str, source: Action, model: str) -> ImageItem:
+def _item(image_id: str, source: Action, root: Path, model: str, cells: str) -> ImageItem:
     pixels = float(source.components["pixels_per_reference_pixel"])
     segmented = segment_key(image_id, pixels, model)
-    roots = {archive.name: archive.path for archive in context.config.archives}
     return ImageItem(
         image_id=image_id,
-        root=roots.get(source.archive, context.store.root),
+        root=root,
         relative_path=str(source.components["relative_path"]),
         sha256=str(source.components["file_sha256"]),
         pixels_per_reference_pixel=pixels,
         segment_key=segmented,
-        cells_key=cells_key(segmented, context.config.cells),
+        cells_key=cells_key(segmented, cells),
     )
 
 
@@ -191,17 +175,21 @@ def _target(
     fresh: list[tuple[Action, ImageItem]],
     recut: list[tuple[Action, ImageItem]],
 ) -> list[tuple[Action, ImageItem]] | None:
-    """Return the list that an image belongs to, or None if its results stand."""
+    """Return the list that an image belongs to, or None if its results stand.
+
+    What failed is tried again: it failed in reading a file that the scan had read.
+    """
     segmented = state.get(SEGMENT, item.image_id)
-    if segmented is None or segmented.key != item.segment_key:
+    if segmented is None or segmented.key != item.segment_key or segmented.outcome == FAILED:
         return fresh
-    if segmented.outcome == FAILED:
-        return None
     cells = state.get(CELLS, item.image_id)
-    return recut if cells is None or cells.key != item.cells_key else None
+    stands = cells is not None and cells.key == item.cells_key and cells.outcome != FAILED
+    return None if stands else recut
 
 
-def _batches(context: Context, items: list[tuple[Action, ImageItem]]) -> Iterator[ImageBatch]:
+def _batches(
+    context: Context, items: list[tuple[Action, ImageItem]], model: str
+) -> Iterator[ImageBatch]:
     """Cut images into batches of one archive, date and sample type, by reference megapixels."""
     by_kind: dict[tuple[str, dt.date | None, str], list[tuple[float, ImageItem]]] = defaultdict(
         list
@@ -220,6 +208,7 @@ def _batches(context: Context, items: list[tuple[Action, ImageItem]]) -> Iterato
                 date=date,
                 items=tuple(chunk),
                 segment=context.config.segment,
+                model=model,
                 cells=context.config.cells,
                 max_pixels=context.config.scan.max_pixels,
                 threads=context.config.compute.threads,

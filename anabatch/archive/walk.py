@@ -65,6 +65,11 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 -- a name, millions of times
 
 
+def is_below(path: str, places: Sequence[str]) -> bool:
+    """Tell whether a relative path is one of some places, or lies below one; `.` is the root."""
+    return any(place in (".", path) or path.startswith(f"{place}/") for place in places)
+
+
 def walk(root: Path, ignored: Sequence[str]) -> Iterator[ListedFile | Problem]:
     """Go through all files below a folder, sorted by name within each folder.
 

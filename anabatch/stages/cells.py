@@ -16,16 +16,15 @@ from anabatch.store.parts import Part, PartWriter, WrittenPart
 
 if TYPE_CHECKING:
     from anabatch.cells import CutCells
-    from anabatch.config import CellsConfig
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
 VERSION = 1
 
 
-def cells_key(segmented: str, config: CellsConfig) -> str:
-    """Return the key of cutting the cells of a segmented image."""
-    return action_key(stage=CELLS, version=VERSION, segmented=segmented, config=config.digest())
+def cells_key(segmented: str, config: str) -> str:
+    """Return the key of cutting the cells of a segmented image, by its key and the parameters' digest."""
+    return action_key(stage=CELLS, version=VERSION, segmented=segmented, config=config)
 
 
 def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
@@ -55,7 +54,8 @@ def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
             continue
         outcome = OK if cells.rows else NO_CELLS
         place = {"first_row": len(rows), "rows": len(cells.rows)}
-        actions.append(batch.action(CELLS, item, outcome=outcome, **place))
+        facts = {"crop": batch.cells.crop}
+        actions.append(batch.action(CELLS, item, outcome=outcome, components=facts, **place))
         rows += cells.rows
         crops.append(cells.crops)
         masks.append(cells.masks)

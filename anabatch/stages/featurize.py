@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anabatch.errors import WeightsError
 from anabatch.features.vgg16 import VGG16Features
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
@@ -60,9 +61,23 @@ def featurize_key(cells: str, extractor: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _extractor(config: FeaturizeConfig, threads: int) -> VGG16Features:
+def _loaded(config: FeaturizeConfig, threads: int) -> VGG16Features:
     """Load the network once a process."""
     return VGG16Features(config, threads=threads)
+
+
+def _extractor(batch: FeaturizeBatch) -> VGG16Features:
+    """Return this process's extractor, with the weights that the run was planned with."""
+    if _loaded(batch.config, batch.threads).digest != batch.extractor:
+        _loaded.cache_clear()  # the file may have changed since it was loaded
+    extractor = _loaded(batch.config, batch.threads)
+    if extractor.digest != batch.extractor:
+        what = (
+            f"the weights of {batch.config.weights} on this worker are not those that the run was "
+            "planned with"
+        )
+        raise WeightsError(what, "Put the same file on every worker.")
+    return extractor
 
 
 def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
@@ -78,7 +93,7 @@ def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
         return WrittenPart(None, None, ())
     source = Part(batch.store, cells.path)
     (rows, *_), _ = source.array_info("crops")
-    extractor = _extractor(batch.config, batch.threads)
+    extractor = _extractor(batch)
     features = np.empty((rows, extractor.n_features), np.float16)
     for start in range(0, rows, _ROWS):
         stop = min(start + _ROWS, rows)

@@ -53,6 +53,8 @@ class ImageBatch:
     date : datetime.date or None
     items : tuple of ImageItem
     segment : SegmentConfig
+    model : str
+        Digest of the segmentation's parameters and weights.
     cells : CellsConfig
     max_pixels : int
     threads : int
@@ -66,6 +68,7 @@ class ImageBatch:
     date: dt.date | None
     items: tuple[ImageItem, ...]
     segment: SegmentConfig
+    model: str
     cells: CellsConfig
     max_pixels: int
     threads: int

@@ -27,7 +27,8 @@ def check(root: Path, state: State, put: tuple[Action, ...]) -> None:
     state : State
         With the actions on top.
     put : tuple of Action
-        What is to be committed.
+        What is to be committed. Every live cell is checked for its image, whether new or not: what
+        a commit takes away must not leave cells behind.
 
     Raises
     ------
@@ -36,11 +37,11 @@ def check(root: Path, state: State, put: tuple[Action, ...]) -> None:
     PartCorruptError
         A part is not what it was when it was written.
     """
-    shown = {str(a.components.get("image_id")) for a in state.stage(SCAN)} if put else set()
+    shown = {str(a.components.get("image_id")) for a in state.stage(SCAN)}
     totals = _rows_of_cell_parts(state)
+    for action in state.stage(CELLS):
+        _check_image(state, shown, action)
     for action in put:
-        if action.stage == CELLS:
-            _check_image(state, shown, action)
         if action.part and action.stage in _ARRAYS:
             cells = action.part if action.stage == CELLS else action.unit
             _check_arrays(root, action, cells)

@@ -159,7 +159,8 @@ def array_sources(state: State, parts: list[LivePart], name: str) -> list[str]:
         Some live rows have no such array yet; the message counts them.
     """
     if name in ("crops", "masks"):
-        return [live.path for live in parts]
+        cut = [state.get(CELLS, live.images[0]) for live in parts]
+        return corresponding(parts, cut, f"{name} of the newest size", SEGMENT)
     stage = {"features": FEATURIZE, "embedding": EMBED}[name]
     return corresponding(parts, [state.get(stage, live.path) for live in parts], name, stage)
 
@@ -201,9 +202,9 @@ def corresponding(
     return [str(action.part) for action in made]
 
 
-def _make(action: Action) -> tuple[Any, Any]:
-    """Return what rows of one array must have in common: model generation, or extractor."""
-    return action.components.get("model"), action.components.get("extractor")
+def _make(action: Action) -> tuple[Any, ...]:
+    """Return what rows of one array must have in common: generation, extractor, or size."""
+    return tuple(action.components.get(name) for name in ("model", "extractor", "crop"))
 
 
 @dataclass(frozen=True, slots=True)
