@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-
-from anabatch.errors import AnabatchError, ConfigurationError, GuardError, StoreLockedError
+from anabatch.errors import (
+    ConfigurationError,
+    GuardError,
+    MissingRowsError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
+from anabatch.store.disk import disk_error
 
 DONE, BUG, USAGE, QUARANTINE, GUARD, DISK, LOCKED, CONFIGURATION, INTERRUPTED = (
     0,
@@ -18,8 +23,6 @@ DONE, BUG, USAGE, QUARANTINE, GUARD, DISK, LOCKED, CONFIGURATION, INTERRUPTED = 
     130,
 )
 """Exit codes; the large ones are those of sysexits.h and of shells."""
-
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 def exit_code(error: BaseException | None, quarantined: int = 0) -> int:
@@ -38,11 +41,12 @@ def exit_code(error: BaseException | None, quarantined: int = 0) -> int:
         (KeyboardInterrupt, INTERRUPTED),
         (StoreLockedError, LOCKED),
         (ConfigurationError, CONFIGURATION),
+        # a store mistyped, or a job before the one that it needs: the user's to put right
+        (StoreNotFoundError, CONFIGURATION),
+        (MissingRowsError, CONFIGURATION),
         (GuardError, GUARD),
     )
     for kind, code in codes:
         if isinstance(error, kind):
             return code
-    if isinstance(error, OSError) and not isinstance(error, AnabatchError):
-        return DISK if error.errno in _DISK_ERRORS else BUG
-    return BUG
+    return DISK if disk_error(error) else BUG

@@ -17,6 +17,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from anabatch.errors import PartCorruptError
+from anabatch.store.disk import DISK_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,19 +39,6 @@ _REMEDY = "Restore the file, or recompute its part."
 def write_rows(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet with page checksums."""
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-
-
-def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file, verifying page checksums.
-
-    Raises
-    ------
-    PartCorruptError
-        The file is missing or its bytes are not those that were written.
-    """
-    with _as_corruption(path):
-        data = path.read_bytes()
-    return decode_rows(data, path, columns)
 
 
 def decode_rows(data: bytes, path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -176,19 +164,6 @@ def write_bundle(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     np.savez(path, **{name: arrays[name] for name in sorted(arrays)})
 
 
-def read_bundle(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of an NPZ file.
-
-    Raises
-    ------
-    PartCorruptError
-        The file is missing or its bytes are not those that were written.
-    """
-    with _as_corruption(path):
-        data = path.read_bytes()
-    return decode_bundle(data, path)
-
-
 def decode_bundle(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
     """Decode the bytes of an NPZ file that stands at `path`.
 
@@ -203,10 +178,15 @@ def decode_bundle(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
 
 @contextmanager
 def _as_corruption(path: Path) -> Iterator[None]:
-    """Turn what the libraries raise on damaged files into one error with a remedy."""
+    """Turn what the libraries raise on damaged files into one error with a remedy.
+
+    A disk that fails is none of theirs: its errors pass as they are.
+    """
     try:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
         what = f"{path} cannot be read: {error}"
         raise PartCorruptError(what, _REMEDY) from error
 

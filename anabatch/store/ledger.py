@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,10 +16,11 @@ from deltalake.exceptions import TableNotFoundError
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.schema import table_schema, to_table
 from anabatch.store.actions import Action
+from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _SAME = "t.stage = s.stage AND t.unit = s.unit"
@@ -44,18 +46,22 @@ class Ledger:
         There is a ledger, and it cannot be read.
     ConfigurationError
         The folder's name cannot be that of a store.
+    OSError
+        The disk is failing.
     """
 
     def __init__(self, folder: Path, at: int | None = None) -> None:
         self.folder = folder
         self._pinned = at is not None
-        _check_name(folder)
+        check_name(folder)
         try:
             self._delta = DeltaTable(str(folder), version=at)
         except TableNotFoundError as error:
             what = f"there is no store at {folder.parent}"
             raise StoreNotFoundError(what, "`anabatch run` makes one.") from error
         except Exception as error:  # deltalake raises its base class for a version not there
+            if disk := disk_error(error):
+                raise disk from error
             if at is None:
                 what = f"the ledger {folder} cannot be read: {error}"
                 raise PartCorruptError(what, _REMEDY) from error
@@ -65,13 +71,14 @@ class Ledger:
     @classmethod
     def create(cls, folder: Path) -> Ledger:
         """Make an empty ledger."""
-        _check_name(folder)
+        check_name(folder)
         # Without this property a checkpoint after 30 days would silently end time travel.
-        DeltaTable.create(
-            str(folder),
-            schema=table_schema("ledger"),
-            configuration={"delta.enableExpiredLogCleanup": "false"},
-        )
+        with _numbered_disk_errors():
+            DeltaTable.create(
+                str(folder),
+                schema=table_schema("ledger"),
+                configuration={"delta.enableExpiredLogCleanup": "false"},
+            )
         ledger = cls(folder)
         ledger._sync()
         sync_folder(folder.parent)
@@ -92,12 +99,16 @@ class Ledger:
         ------
         PartCorruptError
             A file of this version is missing, or its bytes are not those that were written.
+        OSError
+            The disk is failing.
         """
         try:
             return self._read()
         except PartCorruptError:
             raise
         except (OSError, ValueError, pa.ArrowException) as error:
+            if disk := disk_error(error):
+                raise disk from error
             what = f"version {self.version} of the ledger {self.folder} cannot be read: {error}"
             raise PartCorruptError(what, _REMEDY) from error
 
@@ -146,6 +157,8 @@ class Ledger:
         ------
         StoreError
             The ledger was opened at a version, to be read.
+        OSError
+            The disk is full, failing or read-only.
         """
         if self._pinned:
             what = f"the store was opened at version {self.version}, to be read"
@@ -153,19 +166,20 @@ class Ledger:
         source = _changes(put, delete)
         schema = table_schema("ledger")
         columns = {name: f"s.{name}" for name in schema.names}
-        (
-            self._delta.merge(
-                source,
-                predicate=_SAME,
-                source_alias="s",
-                target_alias="t",
-                commit_properties=CommitProperties(custom_metadata={"run": run}),
+        with _numbered_disk_errors():
+            (
+                self._delta.merge(
+                    source,
+                    predicate=_SAME,
+                    source_alias="s",
+                    target_alias="t",
+                    commit_properties=CommitProperties(custom_metadata={"run": run}),
+                )
+                .when_matched_delete(predicate=f"s.op = '{_DELETE}'")
+                .when_matched_update(columns, predicate=f"s.op = '{_PUT}'")
+                .when_not_matched_insert(columns, predicate=f"s.op = '{_PUT}'")
+                .execute()
             )
-            .when_matched_delete(predicate=f"s.op = '{_DELETE}'")
-            .when_matched_update(columns, predicate=f"s.op = '{_PUT}'")
-            .when_not_matched_insert(columns, predicate=f"s.op = '{_PUT}'")
-            .execute()
-        )
         self._sync()
         return self
 
@@ -182,8 +196,26 @@ class Ledger:
         sync_folder(log)
 
 
-def _check_name(folder: Path) -> None:
-    """Refuse paths that the Delta library takes for others."""
+@contextmanager
+def _numbered_disk_errors() -> Iterator[None]:
+    """Give the disk's errors their number: deltalake tells it in the text alone."""
+    try:
+        yield
+    except Exception as error:
+        disk = disk_error(error)
+        if disk is None or disk is error:
+            raise
+        raise disk from error
+
+
+def check_name(folder: Path) -> None:
+    """Refuse paths that the Delta library takes for others.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder is at such a path.
+    """
     if unquote(str(folder)) != str(folder) or not str(folder).isprintable():
         what = f"a store cannot be at {str(folder.parent)!r}"
         raise ConfigurationError(what, "Name a path without percent codes and control characters.")

@@ -78,7 +78,7 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
         (["run", "-c", "nowhere.toml"], 78, "anabatch init"),
         (["run", "--workers", "0"], 2, "Invalid value"),
         (["fly"], 2, "No such command"),
-        (["tables", "--store", "nowhere"], 1, "there is no store"),
+        (["tables", "--store", "nowhere"], 78, "there is no store"),
         (["run", "--store", "s", "--archive", "nowhere", "--name", "a"], 78, "Is the disk mounted"),
         (["run", "--store", "s", "--scheduler", "moon"], 78, "compute.scheduler"),
         (["simulate", "out", "--size", "large"], 78, "WIDTHxHEIGHT"),

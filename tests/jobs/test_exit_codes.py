@@ -9,8 +9,10 @@ from anabatch.errors import (
     AmbiguousLayoutError,
     ConfigurationError,
     GuardError,
+    MissingRowsError,
     PartCorruptError,
     StoreLockedError,
+    StoreNotFoundError,
     UnreadableImageError,
     WeightsError,
 )
@@ -29,6 +31,8 @@ from anabatch.errors import (
         (OSError(errno.EIO, "Input/output error"), 74),
         (FileNotFoundError(errno.ENOENT, "gone"), 1),
         (PartCorruptError("flipped"), 1),
+        (StoreNotFoundError("no store"), 78),
+        (MissingRowsError("no features"), 78),
         (UnreadableImageError("broken"), 1),
         (ZeroDivisionError(), 1),
     ],
@@ -36,6 +40,13 @@ from anabatch.errors import (
 def test_every_kind_of_end_has_its_code(error, code):
     assert exit_code(error) == code
     assert exit_code(error, quarantined=3) == code
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 74), (errno.ENOENT, 1)])
+def test_damage_that_the_disk_caused_is_the_disks(number, code):
+    error = PartCorruptError("cannot be read")
+    error.__cause__ = OSError(number, "as the system puts it")
+    assert exit_code(error) == code
 
 
 def test_a_good_end_depends_on_the_quarantine():

@@ -1,10 +1,14 @@
+import errno
 import os
 import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.store.actions import Action
@@ -227,3 +231,68 @@ def test_a_file_with_fewer_rows_than_delta_counted_is_an_error(ledger):
     pq.write_table(pq.read_table(file).slice(0, 1), file)
     with pytest.raises(PartCorruptError, match="1 rows, not 2"):
         Ledger(ledger.folder).actions()
+
+
+def deltalake_fails(monkeypatch, method, text):
+    def fail(*_, **__):
+        raise DeltaError(text)
+
+    monkeypatch.setattr(DeltaTable, method, fail)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize(
+    ("method", "attempt"),
+    [
+        ("merge", lambda ledger: ledger.commit([action("a")], [], run="r")),
+        ("create", lambda ledger: Ledger.create(ledger.folder.with_name("other"))),
+        ("__init__", lambda ledger: Ledger(ledger.folder)),
+    ],
+)
+def test_an_error_of_the_disk_keeps_its_number(ledger, monkeypatch, number, method, attempt):
+    words = f"Generic LocalFileSystem error: {os.strerror(number)} (os error {number})"
+    deltalake_fails(monkeypatch, method, words)
+    with pytest.raises(OSError, match="LocalFileSystem") as caught:
+        attempt(ledger)
+    assert caught.value.errno == number
+
+
+def test_a_disk_that_fails_while_reading_is_no_damaged_ledger(ledger, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    ledger = ledger.commit([action("a")], [], run="r")
+    monkeypatch.setattr(pq, "read_table", fail)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        ledger.actions()
+    assert not isinstance(caught.value, PartCorruptError)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or not mount or not unmount:
+        pytest.skip("only root can mount a file system")
+    command = [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603
+        pytest.skip("this machine does not let root mount a file system")
+    yield folder
+    subprocess.run([unmount, folder], check=True)  # noqa: S603
+
+
+def test_a_full_disk_is_an_error_of_the_disk_and_loses_nothing(small_disk):
+    ledger = Ledger.create(small_disk / "ledger").commit([action("a")], [], run="r")
+    (small_disk / "filler").write_bytes(b"1" * shutil.disk_usage(small_disk).free)
+    with pytest.raises(OSError, match="No space left") as caught:
+        ledger.commit([action("b")], [], run="r")
+    assert caught.value.errno == errno.ENOSPC
+    assert units(Ledger(small_disk / "ledger")) == ["a"]
+
+
+def test_another_error_of_the_library_stays_what_it_is(ledger, monkeypatch):
+    deltalake_fails(monkeypatch, "merge", "Generic error: permission denied (os error 13)")
+    with pytest.raises(DeltaError, match="os error 13"):
+        ledger.commit([action("a")], [], run="r")
