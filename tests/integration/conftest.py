@@ -1,15 +1,15 @@
 """A small simulated archive, and a finished store over it."""
 
 import shutil
-from pathlib import Path
 
 import pytest
-from anabatch.simulate.archive import simulate_archive
 from running import SIZE, make_config, run_jobs
+
+from anabatch.simulate.archive import simulate_archive
 
 
 @pytest.fixture(scope="session")
-def archive_of_six(tmp_path_factory) -> Path:
+def archive_of_six(tmp_path_factory):
     """Six small images over one date, drawn once; tests copy it before they change it."""
     out = tmp_path_factory.mktemp("archive")
     simulate_archive(out, images=6, seed=11, layout="dated", size=SIZE)

@@ -27,8 +27,14 @@ def write(store, names, live):
     with PartWriter(store, "cells", keys=names) as part:
         part.rows("cells", to_table("cells", [cell_row(name) for name in names]))
         part.array("features", np.stack([feature(name) for name in names]))
-        path = part.finish([]).path
+        path = path_of(part.finish([]))
     return Source(LivePart(path, live, ()), path, "features")
+
+
+def path_of(written):
+    """Return where a part lies that has something in it."""
+    assert written.path is not None
+    return written.path
 
 
 def feature(name):
@@ -76,12 +82,12 @@ def test_a_generation_is_read_back_with_what_it_was_fitted_on(tmp_path):
     generation = Generation(
         tmp_path, "kpca", "archive", 3, "digest", {"parts/cells/a": 7, "parts/cells/b": 2}, 5, "run"
     )
-    arrays = {"weights": np.arange(6.0).reshape(2, 3), "gamma": np.float64(0.5)}
+    arrays = {"weights": np.arange(6.0).reshape(2, 3), "gamma": np.array(0.5)}
     part = generation.write(arrays, {"gamma": 0.5})
     (action,) = part.actions
     assert action.unit == "kpca/archive/000003"
     assert action.components["rows"] == 9
-    back = read_model(tmp_path, part.path)
+    back = read_model(tmp_path, path_of(part))
     assert back.keys() == arrays.keys()
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
-    assert fitted_rows(tmp_path, part.path) == generation.rows
+    assert fitted_rows(tmp_path, path_of(part)) == generation.rows
