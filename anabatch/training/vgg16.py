@@ -266,7 +266,13 @@ def main(
         entry = {
             "file": out.name,
             "command": f"python -m anabatch.training.vgg16 {command} --seed {seed} --record",
-            "data": f"{len(cells.crops)} cells of {images} simulated fields (anabatch.simulate)",
+            "data": [
+                {
+                    "simulator": "anabatch.simulate.field",
+                    "fields": images,
+                    "cells": len(cells.crops),
+                }
+            ],
             "seed": seed,
             "quality": quality,
         }

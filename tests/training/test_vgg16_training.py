@@ -146,12 +146,12 @@ def test_training_learns_what_it_is_shown() -> None:
     holed = np.arange(n) % 2 == 0
     crops[holed, 36:60, 36:60] = 10
     data = PatternCells(crops, np.stack([holed, ~holed], axis=1), np.arange(n))
-    how = Training(images=n, epochs=8, seed=0, batch=16, learning_rate=1e-2)
+    how = Training(images=n, epochs=5, seed=0, batch=16, learning_rate=1e-2)
     with capture_logs() as logs:
         train(data, how, width=1 / 32)
     losses = [entry["loss"] for entry in logs if entry["event"] == "epoch"]
-    assert len(losses) == 8
-    assert losses[-1] < 0.25 * losses[0]
+    assert len(losses) == 5
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_random_weights_are_reproducible(tmp_path: Path) -> None:
