@@ -179,8 +179,9 @@ def read_population(source: Source, model: Action) -> Population:
         `without`.
     """
     population = Population(int(model.components["generation"]))
-    found = dict.fromkeys(range(int(model.components["k"])))
-    population.clusters = {number: Members() for number in found}
+    # not 0 to k - 1: a refit retires numbers and gives new ones; a cluster without cells counts too
+    numbers = source.model(model)["cluster_numbers_"].tolist()
+    population.clusters = {number: Members() for number in sorted(numbers)}
     for live in live_parts(source.store.state, CELLS):
         action = source.store.state.get(CLUSTER, cluster_unit(live.path))
         if action is None or action.components["generation"] != population.generation:

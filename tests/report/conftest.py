@@ -169,6 +169,7 @@ class Laboratory:
             date=date,
             items=tuple(items),
             segment=SegmentConfig(),
+            model="drawn",
             cells=CellsConfig(),
             max_pixels=10**6,
             threads=1,
@@ -237,15 +238,16 @@ class Laboratory:
                 part.array("embedding", model.transform(features))
                 self.state.put(part.finish([action]).actions)
 
-    def cluster(self, k: int = 3) -> None:
+    def cluster(self, numbers: tuple[int, ...] = (0, 1, 2)) -> None:
+        """Fit a k-means whose clusters bear these numbers, and assign all cells."""
         lives = live_parts(self.state, CELLS)
         embedded = {action.unit: str(action.part) for action in self.state.stage(EMBED)}
         paths = [embedded[live.path] for live in lives]
         rows = [
             Part(self.store.root, path).array("embedding", 0, _rows(self, path)) for path in paths
         ]
-        model = BatchKMeans(k).fit(np.concatenate(rows))
-        facts = {"k": k, "components": 4, "inertia": 1.0, "mean_squared_distance": 0.5}
+        model = BatchKMeans(len(numbers)).fit(np.concatenate(rows)).renumber(numbers)
+        facts = {"k": len(numbers), "components": 4, "inertia": 1.0, "mean_squared_distance": 0.5}
         written = self._generation("kmeans").write(model.to_arrays(), facts)
         self.state.put(written.actions)
         for live, values in zip(lives, rows, strict=True):

@@ -89,6 +89,34 @@ def test_sizes_and_distances_are_those_of_the_table(source):
     assert found.size == len(table)
 
 
+def test_clusters_are_those_of_the_model_after_a_refit_retired_a_number(laboratory):
+    laboratory.scan()
+    laboratory.segment()
+    laboratory.embed()
+    laboratory.cluster((4, 0, 7))
+    source = Source(laboratory.commit(), ReportConfig(), None, (), {})
+    model = source.generation("kmeans")
+    assert model is not None
+    found = read_population(source, model)
+    table = source.store.table("clusters").to_pandas()
+    assert list(found.clusters) == [0, 4, 7]
+    assert {n: m.size for n, m in found.clusters.items()} == dict(table["cluster"].value_counts())
+
+
+def test_a_cluster_without_cells_is_told(full):
+    source = Source(full.store, ReportConfig(), None, (), {})
+    for action in full.state.stage("cluster"):
+        full.state.put([replace(action, components={"generation": 0})])
+    model = source.generation("kmeans")
+    assert model is not None
+    found = read_population(source, model)
+    assert {number: members.size for number, members in found.clusters.items()} == {
+        0: 0,
+        1: 0,
+        2: 0,
+    }
+
+
 def test_sample_has_its_own_coordinates(source):
     found = read_population(source, source.generation("kmeans"))
     placed, places = coordinates(source, found.sample, source.generation("kpca"))
