@@ -5,23 +5,40 @@ import pytest
 from running import make_config, run_jobs
 
 import anabatch
+from anabatch.store.live import CELLS
 
 pytestmark = pytest.mark.cluster
 
 
+def run_in_small_batches(archive, store, **compute):
+    """Run all jobs with one image a batch, so that parts are several and trees have levels."""
+    config = make_config(archive / "DATA", store, compute={"batch_megapixels": 0.1, **compute})
+    return config, run_jobs(config)
+
+
+@pytest.fixture(scope="module")
+def here(archive_of_six, tmp_path_factory):
+    """A store that this process made alone."""
+    config, events = run_in_small_batches(archive_of_six, tmp_path_factory.mktemp("here") / "store")
+    assert "dashboard" not in {event["event"] for event in events}
+    store = anabatch.open_store(config.store)
+    assert len({action.part for action in store.state.stage(CELLS)}) == 6
+    return store
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_and_one_process_give_the_same_store(finished, archive_of_six, tmp_path, workers):
-    config = make_config(
-        archive_of_six / "DATA",
-        tmp_path / "store",
-        compute={"scheduler": "local", "workers": workers},
+def test_workers_and_one_process_give_the_same_store(here, archive_of_six, tmp_path, workers):
+    config, events = run_in_small_batches(
+        archive_of_six, tmp_path / "store", scheduler="local", workers=workers
     )
-    events = run_jobs(config)
     assert "dashboard" in {event["event"] for event in events}
-    here, there = (anabatch.open_store(c.store) for c in (finished[0], config))
+    there = anabatch.open_store(config.store)
     for name in ("acquisitions", "annotations", "cells", "clusters"):
-        ours = here.table(name).to_pandas().drop(columns="part", errors="ignore")
-        assert ours.equals(there.table(name).to_pandas().drop(columns="part", errors="ignore"))
+        ours, theirs = (
+            store.table(name).to_pandas().drop(columns="part", errors="ignore")
+            for store in (here, there)
+        )
+        assert ours.equals(theirs), name
     for name in ("crops", "masks", "features", "embedding"):
         ours, theirs = (store.array(name).compute(scheduler="sync") for store in (here, there))
         assert np.array_equal(ours, theirs), name
