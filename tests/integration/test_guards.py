@@ -72,7 +72,7 @@ def test_a_run_folder_that_cannot_be_read_keeps_its_images_and_labels(own_copy, 
     run_jobs(own_copy, annotate_job)
     assert contents(own_copy) == before
     (problem,) = anabatch.open_store(own_copy.store).state.failures()
-    assert "Permission denied" in problem.reason
+    assert "Permission denied" in str(problem.reason)
 
 
 def test_what_could_not_be_read_is_read_again(own_copy, monkeypatch):
@@ -89,7 +89,7 @@ def test_what_could_not_be_read_is_read_again(own_copy, monkeypatch):
         patch.setattr(type(path), "open", denied)
         run_jobs(own_copy, scan_job)
     (failure,) = anabatch.open_store(own_copy.store).state.failures()
-    assert "Permission denied" in failure.reason
+    assert "Permission denied" in str(failure.reason)
     run_jobs(own_copy, scan_job)
     assert anabatch.open_store(own_copy.store).state.failures() == []
 
