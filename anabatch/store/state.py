@@ -40,10 +40,16 @@ class State:
         self._deleted: dict[tuple[str, str], Action] = {}
         self._committed: set[tuple[str, str]] = set()
         self._highest = 0
+        self._revision = 0
         for action in actions:
             self._stages[action.stage][action.unit] = action
             self._committed.add(action.identity)
             self._highest = max(self._highest, action.sequence)
+
+    @property
+    def revision(self) -> int:
+        """A number that rises with every change: what was made of the state at it still holds."""
+        return self._revision
 
     def get(self, stage: str, unit: str) -> Action | None:
         """Return the action of a stage on a unit, or None."""
@@ -70,6 +76,7 @@ class State:
     def put(self, actions: Iterable[Action]) -> None:
         """Add or replace actions."""
         for action in actions:
+            self._revision += 1
             self._stages[action.stage][action.unit] = action
             self._put[action.identity] = action
             self._highest = max(self._highest, action.sequence)
@@ -78,6 +85,7 @@ class State:
     def delete(self, actions: Iterable[Action]) -> None:
         """Take actions out."""
         for action in actions:
+            self._revision += 1
             self._stages[action.stage].pop(action.unit, None)
             self._put.pop(action.identity, None)
             if action.identity in self._committed:

@@ -53,6 +53,20 @@ def test_a_deletion_that_is_taken_back_is_a_replacement():
     assert state.pending() == Changes((newer,), ())
 
 
+def test_the_revision_rises_with_every_change_and_with_nothing_else():
+    state = State([action("a")])
+    seen = [state.revision]
+    state.put([action("b")])
+    seen.append(state.revision)
+    state.delete([action("a")])
+    seen.append(state.revision)
+    assert seen == sorted(set(seen))
+    state.settle(state.pending())
+    state.put([])
+    state.delete([])
+    assert state.revision == seen[-1]
+
+
 def test_what_is_not_selected_stays_pending():
     state = State([action("old", archive="x")])
     state.put([action("a", archive="x"), action("b", archive="y")])
