@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
+import signal
 import sys
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -15,7 +17,7 @@ from anabatch.compute import limit_threads_of_this_process
 from anabatch.config import Config, load_config, parse_config, resolve_paths
 from anabatch.errors import AnabatchError, ConfigurationError
 
-from .exit_codes import exit_code
+from .exit_codes import INTERRUPTED, exit_code
 from .reporter import Reporter
 
 if TYPE_CHECKING:
@@ -45,10 +47,13 @@ ConfigOption = Annotated[
 ]
 ArchiveOption = Annotated[Path | None, typer.Option("--archive", help="An archive's folder.")]
 LayoutOption = Annotated[
-    str, typer.Option("--layout", help="dated, by-class, unlabelled, a TOML file, or auto.")
+    str | None,
+    typer.Option(
+        "--layout", help="--archive's: dated, by-class, unlabelled, a TOML file, or auto (default)."
+    ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", help="The archive's name; by default its folder's.")
+    str | None, typer.Option("--name", help="--archive's name; by default its folder's.")
 ]
 StoreOption = Annotated[Path | None, typer.Option("--store", help="The store's folder.")]
 SchedulerOption = Annotated[
@@ -61,6 +66,9 @@ DateOption = Annotated[
     dt.datetime | None,
     typer.Option("--only-date", formats=["%Y-%m-%d", "%Y%m%d"], help="Only this date's images."),
 ]
+RefitOption = Annotated[
+    bool, typer.Option("--refit", help="Fit it again, also where that is not due.")
+]
 LogOption = Annotated[
     LogFormat, typer.Option("--log-format", help="auto: text on a terminal, else JSON lines.")
 ]
@@ -69,12 +77,16 @@ LogOption = Annotated[
 def _config(
     config: Path | None,
     archive: Path | None,
-    layout: str,
+    layout: str | None,
     name: str | None,
     store: Path | None,
     **compute: Any,
 ) -> Config:
     """Make the configuration of a file and of options, which go before it."""
+    for option, value in (("--layout", layout), ("--name", name)):
+        if archive is None and value is not None:
+            message = f"{option} says something of --archive, which is not given"
+            raise typer.BadParameter(message)
     if config is None and store is None:
         what = "neither a configuration file nor a store was named"
         raise ConfigurationError(what, "Give -c anabatch.toml, or --archive and --store.")
@@ -83,9 +95,13 @@ def _config(
     if store is not None:
         raw["store"] = str(store.absolute())
     if archive is not None:
-        found = {"name": name or _folder_name(archive), "path": str(archive), "layout": layout}
-        raw["archives"] = [found]
-    raw["compute"] |= {key: value for key, value in compute.items() if value is not None}
+        found = {"name": name or _folder_name(archive), "path": str(archive)}
+        raw["archives"] = [found | ({"layout": layout} if layout else {})]
+    given = {key: value for key, value in compute.items() if value is not None}
+    raw["compute"] |= given
+    if "workers" in given and raw["compute"]["scheduler"] != "local":
+        message = f"--workers is of a local cluster, and not of {raw['compute']['scheduler']}"
+        raise typer.BadParameter(message)
     return resolve_paths(parse_config(raw, "the options"), Path.cwd())
 
 
@@ -97,14 +113,19 @@ def _folder_name(archive: Path) -> str:
 
 
 def _perform(
-    job: Callable[[Context], Any], config: Config, log_format: LogFormat, date: dt.datetime | None
+    job: Callable[[Context], Any],
+    config: Config,
+    log_format: LogFormat,
+    date: dt.datetime | None,
+    *,
+    create: bool,
 ) -> None:
     """Run a job in a session, and end the process with its exit code."""
     from .session import session
 
     reporter = Reporter(log_format.value)
     only_date = date.date() if date else None
-    with session(config, reporter, only_date=only_date) as context:
+    with session(config, reporter, create=create, only_date=only_date) as context:
         job(context)
         quarantined = len(context.store.state.failures())
         if not context.did_something:
@@ -116,43 +137,59 @@ def _perform(
     raise typer.Exit(exit_code(None, quarantined))
 
 
-def _make_command(name: str, description: str) -> None:
-    """Register the command of one job."""
+def _make_command(
+    name: str, description: str, *, creates: bool = False, refits: bool = False
+) -> None:
+    """Register the command of one job.
+
+    Parameters
+    ----------
+    name, description : str
+    creates : bool
+        Whether it makes the store where there is none.
+    refits : bool
+        Whether it can be asked to fit a model that is not due.
+    """
 
     def command(  # noqa: PLR0913 (one argument an option)
         config: ConfigOption = None,
         archive: ArchiveOption = None,
-        layout: LayoutOption = "auto",
+        layout: LayoutOption = None,
         archive_name: NameOption = None,
         store: StoreOption = None,
         scheduler: SchedulerOption = None,
         workers: WorkersOption = None,
         only_date: DateOption = None,
         log_format: LogOption = LogFormat.auto,
+        *,
+        refit: RefitOption = False,
     ) -> None:
+        from functools import partial
         from importlib import import_module
 
         found = _config(
             config, archive, layout, archive_name, store, scheduler=scheduler, workers=workers
         )
         limit_threads_of_this_process(found.compute.threads)
-        job = import_module(f".{name}", __package__)
-        _perform(job.run, found, log_format, only_date)
+        run = import_module(f".{name}", __package__).run
+        job = partial(run, refit=refit) if refits else run
+        _perform(job, found, log_format, only_date, create=creates)
 
+    if not refits:  # Typer makes an option of every parameter of the signature
+        signature = inspect.signature(command, eval_str=True)
+        kept = [p for p in signature.parameters.values() if p.name != "refit"]
+        command.__dict__["__signature__"] = signature.replace(parameters=kept)
     app.command(name, help=description)(command)
 
 
-for _name, _description in (
-    ("run", "Do everything that is not done yet, and write the report."),
-    ("scan", "Look for new, changed and gone images."),
-    ("annotate", "Bring the labels of exports and class folders into the vocabulary."),
-    ("segment", "Find nuclei and cells, and cut the cells out."),
-    ("featurize", "Describe every cell by VGG16."),
-    ("embed", "Embed all cells by kernel PCA."),
-    ("cluster", "Group all cells by k-means."),
-    ("report", "Write the report of the store as it is."),
-):
-    _make_command(_name, _description)
+_make_command("run", "Do everything that is not done yet, and write the report.", creates=True)
+_make_command("scan", "Look for new, changed and gone images.", creates=True)
+_make_command("annotate", "Bring the labels of exports and class folders into the vocabulary.")
+_make_command("segment", "Find nuclei and cells, and cut the cells out.")
+_make_command("featurize", "Describe every cell by VGG16.")
+_make_command("embed", "Embed all cells by kernel PCA.", refits=True)
+_make_command("cluster", "Group all cells by k-means.", refits=True)
+_make_command("report", "Write the report of the store as it is.")
 
 
 @app.command()
@@ -217,12 +254,23 @@ def _store_path(config: Path | None, store: Path | None) -> Path:
     raise ConfigurationError(what, "Give --store DIR or -c anabatch.toml.")
 
 
+_INTERRUPTED = "interrupted; what was committed stays, and the next run goes on from there"
+
+
 def main() -> None:
-    """Run the command line, and end the process with the exit code of what happened."""
+    """Run the command line, and end the process with the exit code of what happened.
+
+    A request to terminate, as of systemd or of a batch system, is an interrupt.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except KeyboardInterrupt as error:
-        _end(error, "interrupted; what was committed stays, and the next run goes on from there")
+        _end(error, _INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # so Typer ends what was interrupted inside of it
+            sys.stderr.write(f"{_INTERRUPTED}\n")
+        raise
     except AnabatchError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         _end(error, f"anabatch: {error}{notes}")
@@ -231,6 +279,6 @@ def main() -> None:
         _end(error, f"anabatch: {type(error).__name__}: {error}")
 
 
-def _end(error: BaseException, text: str) -> None:
+def _end(error: BaseException, text: str) -> NoReturn:
     sys.stderr.write(f"{text}\n")
     sys.exit(exit_code(error))

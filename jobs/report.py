@@ -34,6 +34,11 @@ JOB = Job(
 REPORT = "report.html"
 
 
+def is_due(context: Context) -> bool:
+    """Whether the store has no report of its last commit: an earlier run did not get that far."""
+    return context.store.version > 0 and not context.store.kept_since_commit(REPORT)
+
+
 def run(context: Context) -> Path:
     """Write the report of the store as it is now, and say where it lies."""
     events = context.folder / EVENTS

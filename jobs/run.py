@@ -26,5 +26,5 @@ def run(context: Context) -> None:
     featurize.run(context)
     embed.run(context)
     cluster.run(context)
-    if context.did_something:
+    if context.did_something or report.is_due(context):
         report.run(context)

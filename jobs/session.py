@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from anabatch.compute import Cluster
 from anabatch.store.durable import make_folder, replace_text
-from anabatch.store.lock import hold
-from anabatch.store.root import RUNS, create_store
+from anabatch.store.root import RUNS, hold_store
 
 from .context import Context, new_run_id
 
@@ -31,7 +30,11 @@ EVENTS = "events.jsonl"
 
 @contextmanager
 def session(
-    config: Config, reporter: Reporter, *, only_date: dt.date | None = None
+    config: Config,
+    reporter: Reporter,
+    *,
+    create: bool = True,
+    only_date: dt.date | None = None,
 ) -> Iterator[Context]:
     """Hold the store for one run, and keep the run's record.
 
@@ -41,6 +44,8 @@ def session(
     ----------
     config : Config
     reporter : Reporter
+    create : bool
+        Whether to make the store where there is none.
     only_date : datetime.date, optional
         Restricts scan to segment to one date.
 
@@ -48,10 +53,11 @@ def session(
     ------
     StoreLockedError
         Another run holds the store.
+    StoreNotFoundError
+        There is no store, and it is not to be made.
     """
-    store = create_store(config.store)
     run = new_run_id()
-    with hold(store.root, run=run):
+    with hold_store(config.store, run=run, create=create) as store:
         folder = store.root / RUNS / run
         make_folder(folder, store.root)
         replace_text(folder / "config.json", config.model_dump_json(indent=1))

@@ -1,8 +1,10 @@
 """Running jobs in tests, in this process, as the command line does."""
 
+from __future__ import annotations
+
 import io
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from anabatch.jobs import run as whole_run
 from anabatch.jobs.reporter import Reporter
@@ -10,13 +12,16 @@ from anabatch.jobs.session import session
 
 from anabatch.config import Config, parse_config
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SIZE = (420, 320)
 """Size of the fields that the integration tests draw, width and height."""
 
 
-def make_config(archive: Path, store: Path, **sections) -> Config:
+def make_config(archive: Path, store: Path, **sections: Any) -> Config:
     """Return a configuration that is quick on a handful of cells."""
-    raw = {
+    raw: dict[str, Any] = {
         "store": str(store),
         "archives": [
             {
@@ -35,7 +40,7 @@ def make_config(archive: Path, store: Path, **sections) -> Config:
     return parse_config(raw, "test")
 
 
-def run_jobs(config: Config, job=whole_run, **options) -> list[dict]:
+def run_jobs(config: Config, job: Any = whole_run, **options: Any) -> list[dict[str, Any]]:
     """Run a job, as the command line does, and return the events that it told."""
     stream = io.StringIO()
     with session(config, Reporter("json", stream), **options) as context:

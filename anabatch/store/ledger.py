@@ -89,6 +89,11 @@ class Ledger:
         """The version that this object shows."""
         return int(self._delta.version())
 
+    def written_ns(self) -> int:
+        """Return when the newest version was written, in nanoseconds of the file system's clock."""
+        log = (self.folder / "_delta_log").glob("*.json")
+        return max(path.stat().st_mtime_ns for path in log)
+
     def actions(self) -> list[Action]:
         """Return all actions of this version, in the store's order.
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anabatch.errors import MissingRowsError, StoreNotFoundError
 from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
-from anabatch.store.ledger import Ledger
+from anabatch.store.ledger import Ledger, check_name
 from anabatch.store.live import SEGMENT
+from anabatch.store.lock import hold
 from anabatch.store.parts import Part
 from anabatch.store.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import dask.array as da
     import numpy as np
@@ -42,6 +44,7 @@ class Store:
         self.root = root
         self.state = State(ledger.actions())
         self._ledger = ledger
+        self._collections: tuple[int, Collections] | None = None
 
     @property
     def version(self) -> int:
@@ -50,8 +53,11 @@ class Store:
 
     @property
     def collections(self) -> Collections:
-        """Tables and arrays over the present state."""
-        return Collections(self.root, self.state)
+        """Tables and arrays over the present state; what they have read is kept until it changes."""
+        revision = self.state.revision
+        if self._collections is None or self._collections[0] != revision:
+            self._collections = revision, Collections(self.root, self.state)
+        return self._collections[1]
 
     def table(self, name: str) -> StoreTable:
         """Return a table: `acquisitions`, `annotations`, `cells` or `clusters`."""
@@ -111,6 +117,14 @@ class Store:
         self.state.settle(changes)
         return True
 
+    def kept_since_commit(self, name: str) -> bool:
+        """Whether some run has left a file of this name in its folder after the last commit.
+
+        It goes by the file system's times.
+        """
+        made = [path.stat().st_mtime_ns for path in (self.root / RUNS).glob(f"*/{name}")]
+        return max(made, default=-1) >= self._ledger.written_ns()
+
     def summary(self) -> list[dict[str, Any]]:
         """Return, for every kind of part, its live rows, parts and bytes.
 
@@ -162,6 +176,38 @@ def open_store(path: str | Path, at: int | None = None) -> Store:
     """
     root = Path(path).resolve()
     return Store(root, Ledger(root / LEDGER, at))
+
+
+@contextmanager
+def hold_store(path: Path, *, run: str, create: bool) -> Iterator[Store]:
+    """Hold a store for one run, which may write to it.
+
+    The ledger is read when the store is held: what another run has committed is in it.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+    run : str
+        The run's id.
+    create : bool
+        Whether to make the store where there is none.
+
+    Raises
+    ------
+    StoreLockedError
+        Another run holds the store.
+    StoreNotFoundError
+        There is no store, and it is not to be made. Nothing is.
+    """
+    root = path.resolve()
+    if create:
+        check_name(root / LEDGER)
+        make_folder(root, Path(root.anchor))
+    else:
+        Ledger(root / LEDGER)  # only whether there is one: the lock would make the folder
+    with hold(root, run=run):
+        yield create_store(root) if create else open_store(root)
 
 
 def create_store(path: Path) -> Store:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from anabatch.jobs import cli, cluster, embed
+from typer.testing import CliRunner
+
+from anabatch.errors import StoreNotFoundError
 from anabatch.simulate.archive import simulate_archive
+from anabatch.store.root import create_store
 
 ANABATCH = Path(sys.executable).with_name("anabatch")
 
@@ -21,6 +26,13 @@ with hold(pathlib.Path(sys.argv[1]), run="the first"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs commands in this process, whose threads stay as they are."""
+    monkeypatch.setattr(cli, "limit_threads_of_this_process", lambda _: None)
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(a) for a in arguments])
 
 
 def anabatch(*arguments, **options):
@@ -78,6 +90,11 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
         (["run", "-c", "nowhere.toml"], 78, "anabatch init"),
         (["run", "--workers", "0"], 2, "Invalid value"),
         (["fly"], 2, "No such command"),
+        (["run", "--store", "s", "--layout", "dated"], 2, "--layout says something of --archive"),
+        (["run", "--store", "s", "--name", "a"], 2, "--name says something of --archive"),
+        (["scan", "--store", "s", "--scheduler", "sync", "--workers", "2"], 2, "not of sync"),
+        (["run", "-c", "remote.toml", "--workers", "2"], 2, "not of tcp://host:8786"),
+        (["scan", "--store", "s", "--refit"], 2, "No such option"),
         (["tables", "--store", "nowhere"], 78, "there is no store"),
         (["run", "--store", "s", "--archive", "nowhere", "--name", "a"], 78, "Is the disk mounted"),
         (["run", "--store", "s", "--scheduler", "moon"], 78, "compute.scheduler"),
@@ -89,6 +106,8 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
 )
 def test_a_mistake_ends_with_its_code_and_a_remedy(scanned, tmp_path, arguments, code, words):
     store = str(scanned[0] / "store")
+    remote = 'store = "s"\n[compute]\nscheduler = "tcp://host:8786"\n'
+    (tmp_path / "remote.toml").write_text(remote)
     done = anabatch(*(a.format(store=store) for a in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     # the usage errors are framed and wrapped
@@ -125,6 +144,7 @@ def test_the_second_run_is_told_who_holds_the_store(scanned):
         ],
         stdout=subprocess.PIPE,
     )
+    assert holder.stdout
     try:
         holder.stdout.readline()
         done = anabatch("scan", "--archive", scanned[0] / "DATA", "--store", store)
@@ -135,7 +155,28 @@ def test_the_second_run_is_told_who_holds_the_store(scanned):
         holder.communicate()
 
 
-def test_an_interrupt_ends_with_130(tmp_path):
+@pytest.mark.parametrize(
+    "job", ["annotate", "segment", "featurize", "embed", "cluster", "report", "tables"]
+)
+def test_only_run_and_scan_make_a_store(in_process, tmp_path, job):
+    done = in_process(job, "--store", tmp_path / "mistyped")
+    assert isinstance(done.exception, StoreNotFoundError)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("job", [embed, cluster])
+@pytest.mark.parametrize("asked", [True, False])
+def test_population_jobs_can_be_asked_to_fit_again(in_process, tmp_path, monkeypatch, job, asked):
+    create_store(tmp_path)
+    calls = []
+    monkeypatch.setattr(job, "run", lambda _, **options: calls.append(options))
+    options = ["--refit"] * asked
+    assert in_process(job.JOB.name, "--store", tmp_path, *options).exit_code == 0
+    assert calls == [{"refit": asked}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130(tmp_path, number):
     simulate_archive(tmp_path, images=4, seed=2, layout="dated", size=(1388, 1040))
     arguments = ["run", "--archive", tmp_path / "DATA", "--store", tmp_path / "s"]
     process = subprocess.Popen(  # noqa: S603 (our own command)
@@ -145,10 +186,13 @@ def test_an_interrupt_ends_with_130(tmp_path):
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    assert process.stdout
     for line in process.stdout:
         if json.loads(line)["event"] == "start":
             break
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert errors.splitlines()[-1].startswith("interrupted; what was committed stays")
+    assert "Traceback" not in errors

@@ -1,13 +1,23 @@
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import anabatch
-from anabatch.errors import MissingRowsError, StoreError, StoreNotFoundError
+from anabatch.errors import (
+    ConfigurationError,
+    MissingRowsError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from anabatch.store.actions import FAILED, Action
-from anabatch.store.root import create_store, open_store
+from anabatch.store.live import read_acquisitions
+from anabatch.store.lock import hold
+from anabatch.store.root import create_store, hold_store, open_store
 
 
 def test_a_store_is_made_once(tmp_path):
@@ -31,6 +41,89 @@ def test_no_store_is_an_error_and_nothing_is_made(tmp_path):
     with pytest.raises(FileNotFoundError):
         anabatch.open_store(str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_committed_before_the_lock_is_read(tmp_path, monkeypatch):
+    create_store(tmp_path)
+
+    @contextmanager
+    def just_after_another_run(path, run):
+        other = create_store(path)
+        other.state.put([Action("scan", "a", "k")])
+        other.commit("another")
+        with hold(path, run=run):
+            yield
+
+    monkeypatch.setattr("anabatch.store.root.hold", just_after_another_run)
+    with hold_store(tmp_path, run="r", create=True) as store:
+        assert store.version == 1
+        assert store.state.get("scan", "a")
+
+
+def test_of_two_runs_on_a_new_store_one_makes_it(tmp_path):
+    with hold_store(tmp_path / "new" / "store", run="first", create=True) as store:
+        assert store.version == 0
+        with (
+            pytest.raises(StoreLockedError, match="first"),
+            hold_store(tmp_path / "new" / "store", run="second", create=True),
+        ):
+            pass
+
+
+def test_a_store_that_is_not_to_be_made_is_not(tmp_path):
+    with (
+        pytest.raises(StoreNotFoundError),
+        hold_store(tmp_path / "none", run="r", create=False),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_that_no_store_can_be_at_is_left_alone(tmp_path, create):
+    with (
+        pytest.raises(ConfigurationError, match="cannot be at"),
+        hold_store(tmp_path / "per%20cent", run="r", create=create),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_a_run_is_after_the_commit_or_before_it(tmp_path):
+    store = create_store(tmp_path)
+    assert not store.kept_since_commit("report.html")
+    folder = tmp_path / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("")
+    assert store.kept_since_commit("report.html")
+    assert not store.kept_since_commit("another.html")
+    store.state.put([Action("scan", "a", "k")])
+    store.commit("r")
+    written = (tmp_path / "ledger" / "_delta_log" / f"{1:020d}.json").stat().st_mtime_ns
+    for moment, kept in ((written - 1, False), (written, True)):
+        os.utime(folder / "report.html", ns=(moment, moment))
+        assert store.kept_since_commit("report.html") is kept
+
+
+def test_what_was_read_is_kept_until_the_state_changes(filled, monkeypatch):
+    calls = []
+
+    def read(*arguments):
+        calls.append(arguments)
+        return read_acquisitions(*arguments)
+
+    monkeypatch.setattr("anabatch.store.collections.read_acquisitions", read)
+    store = open_store(filled.root)
+    for _ in range(3):
+        rows = len(store.table("cells").to_arrow())
+        assert store.array("crops").shape[0] == rows
+    assert len(calls) == 1
+    store.state.delete(store.state.stage("cells")[:1])
+    assert len(store.table("cells").to_arrow()) == store.array("crops").shape[0] < rows
+    assert len(calls) == 2
+    store.state.put([])
+    store.table("acquisitions")
+    assert len(calls) == 2
 
 
 def test_nothing_new_is_no_commit(tmp_path):
