@@ -30,8 +30,9 @@ def resolve_model(name: str) -> WeightsFile:
     ----------
     name : str
         A shipped network, one of Cellpose's own models (`nuclei`, `cyto2`, `cyto3`), or a path to a
-        Cellpose 3 model file. Cellpose's own are looked for in Cellpose's cache folder and, as
-        Cellpose does, fetched from its site once.
+        Cellpose 3 model file, with a `/` or a suffix: whatever a file in the current folder is
+        called, a name stays a name. Cellpose's own are looked for in Cellpose's cache folder and,
+        as Cellpose does, fetched from its site once.
 
     Returns
     -------
@@ -48,16 +49,21 @@ def resolve_model(name: str) -> WeightsFile:
         if not path.is_file():
             _download(name, path)
         return WeightsFile(name=name, path=path, digest=file_digest(path))
+    entries = manifest()
+    if name in entries:
+        return shipped(name)
     path = Path(name).expanduser()
-    if path.is_file():
+    if is_path(name) and path.is_file():
         label = "nuclei" if path.name == CELLPOSE_FILES["nuclei"] else name
         return WeightsFile(name=label, path=path, digest=file_digest(path))
-    entries = manifest()
-    if name in entries or name.startswith("anabatch-"):
-        return shipped(name)
     what = f"there is no segmentation model {name!r}"
     known = ", ".join([*(key for key in entries if "vgg" not in key), *CELLPOSE_FILES])
-    raise WeightsError(what, f"Name one of {known}, or put a Cellpose 3 model file at that path.")
+    raise WeightsError(what, f"Name one of {known}, or the path of a Cellpose 3 model file.")
+
+
+def is_path(name: str) -> bool:
+    """Whether a model is named by a path: it has a `/` or a suffix, as in the configuration."""
+    return "/" in name or bool(Path(name).suffix)
 
 
 def cellpose_folder() -> Path:

@@ -8,7 +8,7 @@ import pytest
 from anabatch.config import SegmentConfig
 from anabatch.errors import WeightsError
 from anabatch.segmentation import models
-from anabatch.weights import file_digest
+from anabatch.weights import file_digest, shipped
 
 
 @pytest.fixture
@@ -53,6 +53,21 @@ def test_a_cached_model_is_used_without_the_network(offline):
     offline.mkdir()
     (offline / "cyto2torch_0").write_bytes(b"weights")
     assert models.resolve_model("cyto2").path == offline / "cyto2torch_0"
+
+
+def test_a_name_stays_a_name_whatever_lies_in_the_current_folder(offline, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    offline.mkdir()
+    (offline / "cyto3").write_bytes(b"weights")
+    for name in ("anabatch-nuclei", "cyto3", "cyto7"):
+        (tmp_path / name).write_bytes(b"something else")
+    assert models.resolve_model("anabatch-nuclei") == shipped("anabatch-nuclei")
+    assert models.resolve_model("cyto3").path == offline / "cyto3"
+    with pytest.raises(WeightsError, match="cyto7"):
+        models.resolve_model("cyto7")
+    assert models.resolve_model("./cyto7").digest == file_digest(tmp_path / "cyto7")
+    (tmp_path / "own.pt").write_bytes(b"mine")
+    assert models.resolve_model("own.pt").digest == file_digest(tmp_path / "own.pt")
 
 
 @pytest.mark.parametrize("name", ["cyto7", "/no/such/file", "anabatch-unknown"])
