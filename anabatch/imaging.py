@@ -173,8 +173,17 @@ def signal(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels[..., 1 if pixels.shape[-1] >= 3 else 0])
 
 
+# 65,535 / 255: what one level of 8 bits is in 16 bits.
+_STEP = 257
+
+
 def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
-    """Equalise the contrast locally (CLAHE, OpenCV's).
+    """Equalise the contrast locally (CLAHE, OpenCV's) in 256 grey levels.
+
+    16-bit pictures are brought to 8 bits by their type's range (rounded to the nearest multiple of
+    257) and back, so that a picture and its copy in 16 bits look alike to what comes after. OpenCV's
+    own 16-bit CLAHE has a histogram of 65,536 levels, in which the clip limit leaves a picture of few
+    levels almost as it was.
 
     Parameters
     ----------
@@ -187,7 +196,11 @@ def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
     Returns
     -------
     ndarray, shape (H, W), the input's dtype
+        Multiples of 257 for uint16.
     """
+    if image.dtype == np.uint16:
+        levels = ((image.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
+        return equalize(levels, clip=clip, grid=grid).astype(np.uint16) * np.uint16(_STEP)
     equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(grid, grid))
     return np.asarray(equalizer.apply(np.ascontiguousarray(image)), dtype=image.dtype)
 

@@ -238,11 +238,38 @@ def test_the_signal_is_the_green_channel_or_the_first():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_equalizing_spreads_a_dim_picture_and_keeps_its_type(dtype):
-    ramp = np.tile(np.arange(64), (64, 1)).astype(dtype)
+    level = np.iinfo(dtype).max // 255
+    ramp = (np.tile(np.arange(64), (64, 1)) * level).astype(dtype)
     result = equalize(ramp, clip=10.0, grid=2)
     assert result.dtype == dtype
     assert result.shape == ramp.shape
     assert np.ptp(result.astype(int)) > 2 * np.ptp(ramp.astype(int))
+
+
+def dim_picture():
+    rng = np.random.default_rng(0)
+    spots = cv2.GaussianBlur(rng.random((208, 278)), (0, 0), 8)
+    return (20 + 60 * (spots - spots.min()) / np.ptp(spots)).astype(np.uint8)
+
+
+def test_a_picture_and_its_copy_in_16_bits_are_equalised_alike():
+    picture = dim_picture()
+    copy = picture.astype(np.uint16) * 257
+    eight, sixteen = (equalize(image, clip=10.0, grid=8) for image in (picture, copy))
+    np.testing.assert_array_equal(sixteen, eight.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(to_unit(sixteen), to_unit(eight))
+    assert np.ptp(eight.astype(int)) > 2 * np.ptp(picture.astype(int))
+
+
+@pytest.mark.parametrize("shape", [(139, 104), (170, 131)])
+def test_they_are_so_also_when_both_were_shrunk(shape):
+    picture = dim_picture()
+    copy = picture.astype(np.uint16) * 257
+    eight, sixteen = (
+        equalize(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), clip=10.0, grid=8)
+        for image in (picture, copy)
+    )
+    np.testing.assert_array_equal(sixteen, eight.astype(np.uint16) * 257)
 
 
 def test_unit_levels_follow_the_type_not_the_picture():
