@@ -19,6 +19,9 @@ import numpy as np
 
 from anabatch.config import SegmentConfig
 from anabatch.metrics import Scores, score
+from anabatch.segmentation import recipe
+from anabatch.segmentation.labels import resize_nearest
+from anabatch.segmentation.tiling import run_tiled
 from anabatch.segmentation.two_pass import TwoPassSegmenter
 from anabatch.simulate.field import PATTERNS, simulate_field
 from anabatch.training import dsb2018
@@ -94,11 +97,16 @@ def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Scores]:
     list of Scores
         One an image, in the order of the ids.
     """
+    network = segmenter.nucleus_network
     done = []
     for name in dsb2018.names(folder, test=True):
         image = dsb2018.read(folder, name)
-        found = segmenter.segment([image.signal], [image.pixels_per_reference_pixel])[0]
-        done.append(score(image.labels, found.nuclei))
+        fields, inputs = recipe.prepare(
+            [image.signal], [image.pixels_per_reference_pixel], segmenter.config, network.diameter
+        )
+        outputs = run_tiled(network, inputs, segmenter.config)
+        found = recipe.find_nuclei(fields, outputs, segmenter.config)[0]
+        done.append(score(image.labels, resize_nearest(found.labels, fields[0].source_shape)))
     return done
 
 
