@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from anabatch.simulate.archive import simulate_archive
-
 from anabatch.errors import ConfigurationError
+from anabatch.simulate.archive import simulate_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
