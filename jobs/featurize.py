@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 JOB = Job("featurize", reads=("cells",), writes=("features",), parameters=("featurize",))
 
 
-def featurize_batch(
-    context: Context, archive: str, date: dt.date | None, sequence: int
-) -> FeaturizeBatch:
-    """Return the parameters of describing a cell part.
+def extractor_digest(context: Context) -> str:
+    """Return the digest of the extractor; its weights are read for it, so once a plan.
 
     Raises
     ------
@@ -38,12 +36,19 @@ def featurize_batch(
     if crop != SIDE:
         what = f"cells.crop is {crop}, and VGG16 describes crops of {SIDE} pixels"
         raise ConfigurationError(what, f"Set cells.crop to {SIDE}, or stop at `anabatch segment`.")
+    return features_digest(context.config.featurize)
+
+
+def featurize_batch(
+    context: Context, archive: str, date: dt.date | None, sequence: int, extractor: str
+) -> FeaturizeBatch:
+    """Return the parameters of describing a cell part."""
     return FeaturizeBatch(
         store=context.store.root,
         archive=archive,
         date=date,
         config=context.config.featurize,
-        extractor=features_digest(context.config.featurize),
+        extractor=extractor,
         threads=context.config.compute.threads,
         sequence=sequence,
         run=context.run,
@@ -52,7 +57,7 @@ def featurize_batch(
 
 def plan(context: Context) -> list[tuple[FeaturizeBatch, WrittenPart]]:
     """Return the live cell parts whose features are missing or of other parameters."""
-    extractor = features_digest(context.config.featurize)
+    extractor = extractor_digest(context)
     state = context.store.state
     parts: dict[str, Action] = {a.part: a for a in state.stage(CELLS) if a.part}
     stale = []
@@ -60,7 +65,8 @@ def plan(context: Context) -> list[tuple[FeaturizeBatch, WrittenPart]]:
         digest = str(cells.part_digest)
         standing = state.get(FEATURIZE, path)
         if standing is None or standing.key != featurize_key(digest, extractor):
-            batch = featurize_batch(context, cells.archive, cells.date, context.next_sequence())
+            number = context.next_sequence()
+            batch = featurize_batch(context, cells.archive, cells.date, number, extractor)
             stale.append((batch, WrittenPart(path, digest, ())))
     return stale
 

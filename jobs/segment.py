@@ -20,7 +20,7 @@ from anabatch.store.actions import FAILED
 from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import WrittenPart
 
-from .featurize import featurize_batch
+from .featurize import extractor_digest, featurize_batch
 from .images import drop_orphans, drop_unshown, shown_images
 from .job import Job
 
@@ -110,12 +110,13 @@ def graphs(
         Whether the features belong to the chain.
     """
     threads = context.config.compute.threads
+    extractor = extractor_digest(context) if with_features and plan.batches else None
     for batch in plan.fresh:
         segmented = task(segment, batch, threads=threads)
-        yield batch, _chain(context, batch, segmented, with_features=with_features)
+        yield batch, _chain(context, batch, segmented, extractor)
     for batch in plan.recut:
         standing = _standing(context.store.state, batch)
-        yield batch, _chain(context, batch, standing, with_features=with_features)
+        yield batch, _chain(context, batch, standing, extractor)
 
 
 def run(context: Context, *, with_features: bool = False) -> None:
@@ -236,12 +237,13 @@ def _standing(state: State, batch: ImageBatch) -> WrittenPart:
     return WrittenPart(None, None, tuple(action for action in found if action))
 
 
-def _chain(context: Context, batch: ImageBatch, segmented: Any, *, with_features: bool) -> Any:
+def _chain(context: Context, batch: ImageBatch, segmented: Any, extractor: str | None) -> Any:
+    """Return the rest of a batch's way; without an extractor it ends with the cells."""
     threads = context.config.compute.threads
     cells = task(cut, batch, segmented, threads=threads)
-    if not with_features:
+    if extractor is None:
         return gather([segmented, cells])
-    described = featurize_batch(context, batch.archive, batch.date, batch.sequence)
+    described = featurize_batch(context, batch.archive, batch.date, batch.sequence, extractor)
     return gather([segmented, cells, task(featurize, described, cells, threads=threads)])
 
 

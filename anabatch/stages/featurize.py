@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anabatch.errors import WeightsError
 from anabatch.features.vgg16 import VGG16Features
+from anabatch.stages.planned import as_planned
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import FEATURIZE
@@ -66,20 +66,6 @@ def _loaded(config: FeaturizeConfig, threads: int) -> VGG16Features:
     return VGG16Features(config, threads=threads)
 
 
-def _extractor(batch: FeaturizeBatch) -> VGG16Features:
-    """Return this process's extractor, with the weights that the run was planned with."""
-    if _loaded(batch.config, batch.threads).digest != batch.extractor:
-        _loaded.cache_clear()  # the file may have changed since it was loaded
-    extractor = _loaded(batch.config, batch.threads)
-    if extractor.digest != batch.extractor:
-        what = (
-            f"the weights of {batch.config.weights} on this worker are not those that the run was "
-            "planned with"
-        )
-        raise WeightsError(what, "Put the same file on every worker.")
-    return extractor
-
-
 def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
     """Describe every crop of a cell part, live or not, and write the features as float16.
 
@@ -93,7 +79,10 @@ def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
         return WrittenPart(None, None, ())
     source = Part(batch.store, cells.path)
     (rows, *_), _ = source.array_info("crops")
-    extractor = _extractor(batch)
+    config = batch.config
+    extractor = as_planned(
+        _loaded, config, batch.threads, digest=batch.extractor, names=config.weights
+    )
     features = np.empty((rows, extractor.n_features), np.float16)
     for start in range(0, rows, _ROWS):
         stop = min(start + _ROWS, rows)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.errors import InputError, WeightsError
+from anabatch.errors import InputError
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
+from anabatch.stages.planned import as_planned
 from anabatch.store.actions import FAILED
 from anabatch.store.keys import action_key
 from anabatch.store.live import SEGMENT
@@ -17,7 +18,6 @@ from anabatch.store.parts import PartWriter, WrittenPart
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anabatch.segmentation.two_pass import TwoPassSegmenter
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
@@ -49,7 +49,9 @@ def segment_key(image_id: str, pixels_per_reference_pixel: float, model: str) ->
 def segment(batch: ImageBatch) -> WrittenPart:
     """Find nuclei and cells in every image of a batch and write their label images."""
     readable, failures = _read_all(batch)
-    segmenter = _segmenter(batch)
+    config = batch.segment
+    names = f"{config.nuclei_model} or {config.cell_model}"
+    segmenter = as_planned(segmenter_for, config, batch.threads, digest=batch.model, names=names)
     found = segmenter.segment(
         [signal for _, signal in readable],
         [item.pixels_per_reference_pixel for item, _ in readable],
@@ -73,20 +75,6 @@ def segment(batch: ImageBatch) -> WrittenPart:
                 for row, (item, result) in enumerate(pairs)
             ]
         return part.finish(actions)
-
-
-def _segmenter(batch: ImageBatch) -> TwoPassSegmenter:
-    """Return this process's segmenter, with the weights that the run was planned with."""
-    if segmenter_for(batch.segment, batch.threads).digest != batch.model:
-        segmenter_for.cache_clear()  # the files may have changed since it was loaded
-    segmenter = segmenter_for(batch.segment, batch.threads)
-    if segmenter.digest != batch.model:
-        what = (
-            f"the weights of {batch.segment.nuclei_model} or {batch.segment.cell_model} on this "
-            "worker are not those that the run was planned with"
-        )
-        raise WeightsError(what, "Put the same files on every worker.")
-    return segmenter
 
 
 def _read_all(batch: ImageBatch) -> tuple[list[tuple[ImageItem, NDArray[Any]]], list[Action]]:
