@@ -21,6 +21,7 @@ Real = Annotated[float, Field(strict=True)]
 Integer = Annotated[int, Field(strict=True)]
 Positive = Annotated[Real, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=1)]
+Share = Annotated[Real, Field(ge=0, le=1)]
 ImageSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
 
 
@@ -65,9 +66,22 @@ class ScanConfig(Section):
     ----------
     max_pixels : int
         Images with more pixels are refused from their header, before memory is taken.
+    settle_seconds : float
+        Files that changed less than this many seconds before they are listed are left for the next
+        run: they may still be written to.
+    rehash_share : float
+        Share of an archive's unchanged files whose bytes every run reads again, those first that
+        were not read for longest: a disk may change them without changing their times.
+    ignore_inode, ignore_ctime : bool
+        Do not take a file for changed because its inode, or the time of its inode, changed: some
+        network and exFAT drives make these up at every mount.
     """
 
     max_pixels: Count = 400_000_000
+    settle_seconds: Annotated[Real, Field(ge=0)] = 0.0
+    rehash_share: Share = 0.01
+    ignore_inode: Annotated[bool, Field(strict=True)] = False
+    ignore_ctime: Annotated[bool, Field(strict=True)] = False
 
 
 class AnnotateConfig(Section):
@@ -271,6 +285,39 @@ class ComputeConfig(Section):
     retries: Annotated[Integer, Field(ge=0)] = 2
 
 
+class GuardsConfig(Section):
+    """What a run may do without being asked to.
+
+    Attributes
+    ----------
+    vanished_share : float
+        A run stops when more than this share of an archive's known images is gone.
+    recompute_share : float
+        A run stops when it would compute more than this share of a stage's results again.
+    """
+
+    vanished_share: Share = 0.2
+    recompute_share: Share = 0.3
+
+
+class KeepConfig(Section):
+    """What `anabatch gc` keeps of the past. A version is kept while either rule keeps it.
+
+    Attributes
+    ----------
+    versions : int
+        Newest versions of the ledger that are kept.
+    days : float
+        Days for which every version is kept.
+    trash_days : float
+        Days that what was taken away lies in the trash before it is deleted.
+    """
+
+    versions: Count = 30
+    days: Annotated[Real, Field(ge=0)] = 30.0
+    trash_days: Annotated[Real, Field(ge=0)] = 7.0
+
+
 class Config(Section):
     """The whole configuration.
 
@@ -293,6 +340,8 @@ class Config(Section):
     cluster: ClusterConfig = ClusterConfig()
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
+    guards: GuardsConfig = GuardsConfig()
+    keep: KeepConfig = KeepConfig()
 
     @model_validator(mode="after")
     def _archive_names_are_distinct(self) -> Self:

@@ -29,6 +29,11 @@ layout = "auto"
 
 [scan]
 max_pixels = {scan.max_pixels}  # larger images are refused from their header
+settle_seconds = {scan.settle_seconds}  # files younger than this wait for the next run
+rehash_share = {scan.rehash_share}  # of the unchanged files, whose bytes every run reads again
+# Drives that make up inodes or their times at every mount: see a change by size and time alone.
+ignore_inode = {scan.ignore_inode}
+ignore_ctime = {scan.ignore_ctime}
 
 [annotate]
 # vocabulary = "labels"  # a folder with your own vocabulary.csv, lis_codes.csv, hep_annot.csv
@@ -80,6 +85,17 @@ refit_share = {cluster.refit_share}
 fields = {report.fields}
 cells_per_cluster = {report.cells_per_cluster}
 
+[guards]
+# A run stops, with exit code 4, before it takes away or computes again more than this.
+vanished_share = {guards.vanished_share}  # of an archive's known images: is the disk mounted?
+recompute_share = {guards.recompute_share}  # of a stage's results; --accept-recompute goes on
+
+[keep]
+# What `anabatch gc` keeps of the past: a version is kept while either rule keeps it.
+versions = {keep.versions}
+days = {keep.days}
+trash_days = {keep.trash_days}  # what was taken away lies in the trash for so long
+
 [compute]
 scheduler = "{compute.scheduler}"  # "sync", or a Dask scheduler's address, tcp://host:8786
 workers = {compute.workers}
@@ -91,7 +107,8 @@ batch_megapixels = {compute.batch_megapixels}
 def template() -> str:
     """Return the text of a commented configuration with every stage's defaults."""
     defaults = Config.model_validate({"store": "store"})
-    return TEMPLATE.format(**{name: getattr(defaults, name) for name in Config.model_fields})
+    text = TEMPLATE.format(**{name: getattr(defaults, name) for name in Config.model_fields})
+    return text.replace("= False", "= false")
 
 
 def write_template(path: Path) -> None:

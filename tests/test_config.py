@@ -14,6 +14,8 @@ from anabatch.config import (
     Config,
     EmbedConfig,
     FeaturizeConfig,
+    GuardsConfig,
+    KeepConfig,
     ReportConfig,
     ScanConfig,
     SegmentConfig,
@@ -33,6 +35,8 @@ SECTIONS = (
     ClusterConfig,
     ReportConfig,
     ComputeConfig,
+    GuardsConfig,
+    KeepConfig,
 )
 # A value other than the default, for every parameter of every section.
 OTHER = {
@@ -45,6 +49,9 @@ OTHER = {
     "vocabulary": Path("labels"),
     "tile": 256,
     "tile_overlap": 0.2,
+    "rehash_share": 0.5,
+    "vanished_share": 0.5,
+    "recompute_share": 0.5,
 }
 PARAMETERS = [(section, name) for section in SECTIONS for name in section.model_fields]
 
@@ -53,6 +60,8 @@ def _other(section, name):
     default = section.model_fields[name].default
     if name in OTHER:
         return OTHER[name]
+    if isinstance(default, bool):
+        return not default
     return f"{default}x" if isinstance(default, str) else default + 1
 
 

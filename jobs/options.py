@@ -1,0 +1,101 @@
+"""The options that commands share, and the configuration that they make."""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anabatch.config import Config, load_config, parse_config, resolve_paths
+from anabatch.errors import ConfigurationError
+
+
+class LogFormat(StrEnum):
+    """How a run speaks."""
+
+    auto = "auto"
+    text = "text"
+    json = "json"
+
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A configuration file (TOML).")
+]
+ArchiveOption = Annotated[Path | None, typer.Option("--archive", help="An archive's folder.")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", help="--archive's: dated, by-class, unlabelled, a TOML file, or auto (default)."
+    ),
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="--archive's name; by default its folder's.")
+]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="The store's folder.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", help="local, sync, or a Dask scheduler's address.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes of a local cluster.")
+]
+DateOption = Annotated[
+    dt.datetime | None,
+    typer.Option("--only-date", formats=["%Y-%m-%d", "%Y%m%d"], help="Only this date's images."),
+]
+RefitOption = Annotated[
+    bool, typer.Option("--refit", help="Fit it again, also where that is not due.")
+]
+LogOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="auto: text on a terminal, else JSON lines.")
+]
+
+
+def make_config(
+    config: Path | None,
+    archive: Path | None,
+    layout: str | None,
+    name: str | None,
+    store: Path | None,
+    **compute: Any,
+) -> Config:
+    """Make the configuration of a file and of options, which go before it."""
+    for option, value in (("--layout", layout), ("--name", name)):
+        if archive is None and value is not None:
+            message = f"{option} says something of --archive, which is not given"
+            raise typer.BadParameter(message)
+    if config is None and store is None:
+        what = "neither a configuration file nor a store was named"
+        raise ConfigurationError(what, "Give -c anabatch.toml, or --archive and --store.")
+    base = load_config(config) if config else parse_config({"store": str(store)}, "--store")
+    raw = base.model_dump(mode="json")
+    if store is not None:
+        raw["store"] = str(store.absolute())
+    if archive is not None:
+        found = {"name": name or _folder_name(archive), "path": str(archive)}
+        raw["archives"] = [found | ({"layout": layout} if layout else {})]
+    given = {key: value for key, value in compute.items() if value is not None}
+    raw["compute"] |= given
+    if "workers" in given and raw["compute"]["scheduler"] != "local":
+        message = f"--workers is of a local cluster, and not of {raw['compute']['scheduler']}"
+        raise typer.BadParameter(message)
+    return resolve_paths(parse_config(raw, "the options"), Path.cwd())
+
+
+def _folder_name(archive: Path) -> str:
+    """Return a name for an archive: its folder's, or for `DATA` the folder that holds it."""
+    folder = archive.resolve()
+    name = folder.parent.name if folder.name == "DATA" else folder.name
+    return name.replace(" ", "-") or "archive"
+
+
+def store_path(config: Path | None, store: Path | None) -> Path:
+    """Return the store that options or a configuration name."""
+    if store is not None:
+        return store
+    if config is not None:
+        return load_config(config).store
+    what = "no store was named"
+    raise ConfigurationError(what, "Give --store DIR or -c anabatch.toml.")
