@@ -14,6 +14,10 @@ from anabatch.store.keys import canonical_json
 OK = "ok"
 NO_CELLS = "no_cells"
 FAILED = "failed"
+DEFERRED = "deferred"
+"""Left for the next run, as a file that is still being written."""
+GONE = "gone"
+"""A tombstone: the unit is no longer there. It stands in the ledger, and in no state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,9 @@ class Action:
         Archive of the unit; empty for population models and what hangs on them.
     date : datetime.date or None
         Date of the unit.
-    outcome : {'ok', 'no_cells', 'failed'}
+    outcome : {'ok', 'no_cells', 'failed', 'deferred', 'gone'}
     reason : str or None
-        Why it failed.
+        Why it failed, or waits.
     components : dict
         What the key is made of, and facts about the result.
     part : str or None
