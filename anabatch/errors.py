@@ -9,6 +9,7 @@ Every one is an :class:`AnabatchError` and, where a caller would catch a builtin
     ├── InputError                               a file of the archive is bad: quarantined, never fatal
     │   ├── UnreadableImageError (OSError)       cannot be opened, truncated, not an image
     │   ├── UnsupportedImageError (ValueError)   decodes, but to something that no stage can use
+    │   ├── UnsettledFileError                   still changing, or gone since it was listed: left for the next run
     │   └── ExportError (ValueError)             a laboratory export that cannot be understood
     ├── PopulationError (ValueError)             rows that no population model can be fitted on
     ├── SchemaError (ValueError)                 a table does not have the columns that it promises
@@ -85,6 +86,10 @@ class UnreadableImageError(InputError, OSError):
 
 class UnsupportedImageError(InputError, ValueError):
     """An image decodes to something that no stage can use."""
+
+
+class UnsettledFileError(InputError):
+    """A file is still changing, or gone since it was listed. It is left for the next run."""
 
 
 class ExportError(InputError, ValueError):

@@ -10,8 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from anabatch import imaging
-from anabatch.archive.layout import NameParts, PathParts
-from anabatch.errors import InputError, UnreadableImageError, UnsupportedImageError
+from anabatch.archive.layout import PathParts
+from anabatch.errors import InputError, UnreadableImageError, UnsettledFileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,6 @@ QUARANTINED = "quarantined"
 
 # A sample with at least this many digits is unique; older ones restart at 1 on every plate.
 _UNIQUE_SAMPLE_DIGITS = 8
-
-# No image file is larger than 16 bits in four channels, uncompressed, and a megabyte of metadata.
-_BYTES_PER_PIXEL = 8
-_METADATA_BYTES = 2**20
 
 
 def acquisition_id(archive: str, relative_path: str) -> str:
@@ -54,7 +50,7 @@ def acquisition_id(archive: str, relative_path: str) -> str:
 
 
 def acquire(
-    root: Path,
+    data: bytes,
     archive: str,
     layout: Layout,
     file: ListedFile,
@@ -62,19 +58,18 @@ def acquire(
     max_pixels: int,
     pixels_per_reference_pixel: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Read one image file, once, and describe it. A bad file is described too, and never raises.
+    """Describe one image file. A bad file is described too, and never raises.
 
     Parameters
     ----------
-    root : Path
-        The archive's root.
+    data : bytes
+        The file's content.
     archive : str
         The archive's name.
     layout : Layout
     file : ListedFile
     max_pixels : int
-        Larger images are refused from their header, and files that could only hold a larger
-        image from their size.
+        Larger images are refused from their header.
     pixels_per_reference_pixel : mapping, optional
         The user's own table, by `WIDTHxHEIGHT`. An unknown size is 1.0; whether it is known says
         :meth:`Layout.reference_pixels`.
@@ -83,11 +78,54 @@ def acquire(
     -------
     dict
         The row of `acquisitions` without `group`. A file that could not be decoded has status
-        `quarantined`, a reason, and null for everything that only its content could tell.
+        `quarantined`, a reason, and null for everything that only its pixels could tell.
     """
+    row = _place(archive, layout, file)
+    row |= {"size_bytes": len(data), "file_sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        pixels = imaging.decode(data, max_pixels=max_pixels)
+    except InputError as error:
+        row |= {"status": QUARANTINED, "reason": str(error)}
+    else:
+        height, width = pixels.shape[:2]
+        scale, _ = layout.reference_pixels(width, height, pixels_per_reference_pixel)
+        row |= {
+            "image_id": imaging.image_id(pixels),
+            "width": width,
+            "height": height,
+            "dtype": str(pixels.dtype),
+            "pixels_per_reference_pixel": scale,
+        }
+    return _with_serum(row)
+
+
+def unreadable(archive: str, layout: Layout, file: ListedFile, reason: str) -> dict[str, Any]:
+    """Describe an image file whose bytes could not be read.
+
+    Parameters
+    ----------
+    archive : str
+        The archive's name.
+    layout : Layout
+    file : ListedFile
+    reason : str
+        Why, for a technician.
+
+    Returns
+    -------
+    dict
+        The row of `acquisitions` without `group`: status `quarantined`, the size as it was
+        listed, and null for everything that only the content could tell.
+    """
+    row = _place(archive, layout, file)
+    return _with_serum(row | {"status": QUARANTINED, "reason": reason})
+
+
+def _place(archive: str, layout: Layout, file: ListedFile) -> dict[str, Any]:
+    """Return the row of a file with what its path, its name and the listing tell."""
     place = layout.parse_path(file.relative_path) or PathParts()
     name = layout.parse_image_name(file.name)
-    row: dict[str, Any] = {
+    return {
         "acquisition_id": acquisition_id(archive, file.relative_path),
         "image_id": None,
         "archive": archive,
@@ -110,39 +148,12 @@ def acquire(
         "status": OK,
         "reason": None,
     }
-    try:
-        data = _read(root, file, max_pixels)
-        row["size_bytes"] = len(data)
-        row["file_sha256"] = hashlib.sha256(data).hexdigest()
-        pixels = imaging.decode(data, max_pixels=max_pixels)
-    except InputError as error:
-        row |= {"status": QUARANTINED, "reason": str(error)}
-    else:
-        height, width = pixels.shape[:2]
-        scale, _ = layout.reference_pixels(width, height, pixels_per_reference_pixel)
-        row |= {
-            "image_id": imaging.image_id(pixels),
-            "width": width,
-            "height": height,
-            "dtype": str(pixels.dtype),
-            "pixels_per_reference_pixel": scale,
-        }
-    row["serum"] = _serum_of(name, row)
-    return row
 
 
-def _read(root: Path, file: ListedFile, max_pixels: int) -> bytes:
-    limit = max_pixels * _BYTES_PER_PIXEL + _METADATA_BYTES
-    try:
-        with file.path(root).open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        what = f"the file cannot be read: {error.strerror or error}"
-        raise UnreadableImageError(what) from error
-    if len(data) > limit:
-        what = f"the file has {file.size} bytes, more than an image of {max_pixels} pixels can have"
-        raise UnsupportedImageError(what, "Raise scan.max_pixels if the image is real.")
-    return data
+def _with_serum(row: dict[str, Any]) -> dict[str, Any]:
+    # A quarantined file has no image; without a number it is a serum of its own.
+    image = row["image_id"] or row["acquisition_id"]
+    return row | {"serum": serum(row["sample"], row["plate"], image)}
 
 
 def read_signal(
@@ -167,19 +178,24 @@ def read_signal(
 
     Raises
     ------
+    UnsettledFileError
+        The file is not there any more, or its bytes are not those that were scanned.
     UnreadableImageError
-        The file cannot be read or decoded, or its bytes are not those that were scanned.
+        The file cannot be read or decoded.
     UnsupportedImageError
         The image is larger than `max_pixels`.
     """
     try:
         data = (root / relative_path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = f"{relative_path} is not there any more"
+        raise UnsettledFileError(what, "The next run looks again.") from error
     except OSError as error:
         what = f"{relative_path} cannot be read: {error.strerror or error}"
         raise UnreadableImageError(what) from error
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         what = f"{relative_path} has changed since it was scanned"
-        raise UnreadableImageError(what, "The next run scans it again.")
+        raise UnsettledFileError(what, "The next run scans it again.")
     return imaging.signal(imaging.decode(data, max_pixels=max_pixels))
 
 
@@ -207,11 +223,6 @@ def serum(sample: str | None, plate: str | None, image_id: str) -> str:
     if sample and plate:
         return f"{plate}/{sample}"
     return f"image:{image_id}"
-
-
-def _serum_of(name: NameParts, row: Mapping[str, Any]) -> str:
-    # A quarantined file has no image; without a number it is a serum of its own.
-    return serum(name.sample, name.plate, row["image_id"] or row["acquisition_id"])
 
 
 def groups(table: pa.Table) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anabatch.archive.acquisition import acquire
+from anabatch.archive.acquisition import acquire, unreadable
+from anabatch.errors import InputError, UnreadableImageError, UnsupportedImageError
 from anabatch.schema import to_table
 from anabatch.store.actions import FAILED, OK, Action
 from anabatch.store.keys import action_key
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from anabatch.archive.listing import ListedFile
 
 VERSION = 1
+
+# No image file is larger than 16 bits in four channels, uncompressed, and a megabyte of metadata.
+_BYTES_PER_PIXEL = 8
+_METADATA_BYTES = 2**20
 
 # What later plans need to know of an image, kept in the ledger so that planning opens no part.
 _FACTS = (
@@ -106,8 +111,12 @@ def scan(batch: ScanBatch) -> WrittenPart:
 
 
 def _row(batch: ScanBatch, file: ListedFile) -> dict[str, Any]:
+    try:
+        data = _read(batch.root, file, batch.max_pixels)
+    except InputError as error:
+        return unreadable(batch.archive, batch.layout, file, str(error))
     row = acquire(
-        batch.root,
+        data,
         batch.archive,
         batch.layout,
         file,
@@ -117,6 +126,20 @@ def _row(batch: ScanBatch, file: ListedFile) -> dict[str, Any]:
     if row["status"] == "ok":
         row["image_id"] = batch.known.get(row["file_sha256"], row["image_id"])
     return row
+
+
+def _read(root: Path, file: ListedFile, max_pixels: int) -> bytes:
+    limit = max_pixels * _BYTES_PER_PIXEL + _METADATA_BYTES
+    try:
+        with file.path(root).open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        what = f"the file cannot be read: {error.strerror or error}"
+        raise UnreadableImageError(what) from error
+    if len(data) > limit:
+        what = f"the file has {file.size} bytes, more than an image of {max_pixels} pixels can have"
+        raise UnsupportedImageError(what, "Raise scan.max_pixels if the image is real.")
+    return data
 
 
 def _action(batch: ScanBatch, file: ListedFile, row: dict[str, Any], position: int) -> Action:

@@ -12,10 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anabatch.archive.acquisition import acquire, acquisition_id, groups, read_signal, serum
+from anabatch.archive.acquisition import (
+    acquire,
+    acquisition_id,
+    groups,
+    read_signal,
+    serum,
+    unreadable,
+)
 from anabatch.archive.layout import load_layout
 from anabatch.archive.listing import ListedFile, list_archive
-from anabatch.errors import UnreadableImageError, UnsupportedImageError
+from anabatch.errors import UnreadableImageError, UnsettledFileError, UnsupportedImageError
 from anabatch.imaging import image_id
 from anabatch.schema import table_schema, to_table
 
@@ -34,7 +41,8 @@ def root(tmp_path):
 
 def scan(root, layout=DATED, max_pixels=10_000, **options):
     (file,) = list_archive(root, layout).images
-    return acquire(root, "drive", layout, file, max_pixels=max_pixels, **options)
+    data = file.path(root).read_bytes()
+    return acquire(data, "drive", layout, file, max_pixels=max_pixels, **options)
 
 
 def test_a_whole_row(root):
@@ -112,19 +120,12 @@ def test_an_image_that_is_too_large_is_quarantined_with_the_numbers(root):
     assert row["reason"].startswith("16 x 12 pixels are more than the limit of 100")
 
 
-def test_a_file_that_no_such_image_can_fill_is_not_read_into_memory(root):
-    with (root / PATH).open("r+b") as stream:
-        stream.truncate(2**30)  # sparse
-    row = scan(root)
-    assert row["reason"].startswith("the file has 1073741824 bytes, more than an image of 10000")
-    assert row["file_sha256"] is None
-
-
-def test_a_file_that_went_away_is_quarantined(tmp_path):
-    row = acquire(tmp_path, "drive", DATED, ListedFile(PATH, 5, 0), max_pixels=100)
-    assert row["status"] == "quarantined"
-    assert row["reason"] == "the file cannot be read: No such file or directory"
-    assert (row["size_bytes"], row["file_sha256"]) == (5, None)
+def test_a_file_that_could_not_be_read_has_a_row_of_what_its_path_tells():
+    row = unreadable("drive", DATED, ListedFile(PATH, 5, 0), "permission denied")
+    assert (row["status"], row["reason"]) == ("quarantined", "permission denied")
+    assert (row["size_bytes"], row["file_sha256"], row["image_id"]) == (5, None, None)
+    assert (row["date"], row["serum"]) == (dt.date(2021, 12, 14), "202524401")
+    assert to_table("acquisitions", [row]).num_rows == 1
 
 
 def test_a_quarantined_file_without_a_number_is_a_serum_of_its_own(tmp_path):
@@ -151,10 +152,13 @@ def test_reading_again_gives_the_signal(root):
 def test_reading_again_refuses_other_bytes_and_a_missing_file(root):
     sha256 = scan(root)["file_sha256"]
     Image.fromarray(PIXELS + 1).save(root / PATH)
-    with pytest.raises(UnreadableImageError, match="has changed since it was scanned"):
+    with pytest.raises(UnsettledFileError, match="has changed since it was scanned"):
         read_signal(root, PATH, expected_sha256=sha256, max_pixels=10_000)
     (root / PATH).unlink()
-    with pytest.raises(UnreadableImageError, match="cannot be read: No such file"):
+    with pytest.raises(UnsettledFileError, match="is not there any more"):
+        read_signal(root, PATH, expected_sha256=sha256, max_pixels=10_000)
+    (root / PATH).mkdir()
+    with pytest.raises(UnreadableImageError, match="cannot be read: Is a directory"):
         read_signal(root, PATH, expected_sha256=sha256, max_pixels=10_000)
 
 

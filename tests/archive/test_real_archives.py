@@ -139,7 +139,8 @@ def hard_drive(real):
     layout = detect_layout(root)
     listing = list_archive(root, layout)
     acquisitions = [
-        acquire(root, "drive", layout, file, max_pixels=10**7) for file in listing.images
+        acquire(file.path(root).read_bytes(), "drive", layout, file, max_pixels=10**7)
+        for file in listing.images
     ]
     return root, layout, listing, acquisitions
 
@@ -216,7 +217,10 @@ def test_the_class_folders_annotations_are_right(real):
     listing = list_archive(root, layout)
     assert len(listing.images) == 21
     assert listing.problems == ()
-    acquisitions = [acquire(root, "hep", layout, file, max_pixels=10**7) for file in listing.images]
+    acquisitions = [
+        acquire(file.path(root).read_bytes(), "hep", layout, file, max_pixels=10**7)
+        for file in listing.images
+    ]
     rows = annotate_classes(acquisitions, Vocabulary.load(None))
     to_table("annotations", rows)
     found = defaultdict(list)
@@ -256,7 +260,7 @@ def test_a_cut_copy_of_a_real_image_is_quarantined(real, tmp_path):
         (tmp_path / "pat_1" / f"{share}.jpg").write_bytes(data[: int(len(data) * share)])
     layout = load_layout("unlabelled")
     for file in list_archive(tmp_path, layout).images:
-        row = acquire(tmp_path, "cut", layout, file, max_pixels=10**7)
+        row = acquire(file.path(tmp_path).read_bytes(), "cut", layout, file, max_pixels=10**7)
         assert row["status"] == "quarantined"
         assert "truncated" in row["reason"]
 
@@ -266,5 +270,6 @@ def test_reading_leaves_every_file_as_it_was(real):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     layout = detect_layout(root)
     listing = list_archive(root, layout)
-    acquire(root, "drive", layout, listing.images[0], max_pixels=10**7)
+    file = listing.images[0]
+    acquire(file.path(root).read_bytes(), "drive", layout, file, max_pixels=10**7)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
