@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 (dataclass fields are read at run time)
 import json
-import zlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from anabatch.errors import PartCorruptError
 from anabatch.store.keys import canonical_json
 
 OK = "ok"
@@ -74,35 +72,37 @@ class Action:
         return self.stage, self.unit
 
     def to_row(self) -> dict[str, Any]:
-        """Return the ledger's row."""
-        row = {name: getattr(self, name) for name in _FIELDS}
+        """Return the action as a row, its components as JSON."""
+        row = {name: getattr(self, name) for name in FIELDS}
         row["components"] = canonical_json(self.components)
-        return row | {_CHECKSUM: _checksum(row)}
+        return row
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Action:
-        """Make an action of the ledger's row.
-
-        Raises
-        ------
-        PartCorruptError
-            The row is not one that was written.
-        """
-        values = {name: row[name] for name in _FIELDS}
-        if _checksum(values) != row[_CHECKSUM]:
-            what = f"the ledger's row of {row['stage']} on {row['unit']} is not what was written"
-            raise PartCorruptError(what, "Restore the ledger.")
+        """Make an action of its row."""
+        values = {name: row[name] for name in FIELDS}
         return cls(**(values | {"components": json.loads(row["components"])}))
+
+    def tombstone(self, run: str) -> Action:
+        """Return the row that says that the unit is no longer there, and where it was."""
+        places = ("relative_path", "image_id")
+        kept = {name: self.components[name] for name in places if name in self.components}
+        return Action(
+            self.stage,
+            self.unit,
+            self.key,
+            self.archive,
+            self.date,
+            outcome=GONE,
+            components=kept,
+            sequence=self.sequence,
+            run=run,
+        )
 
     def placed(self, *, part: str, digest: str) -> Action:
         """Return the action with the part that holds its result."""
         return replace(self, part=part, part_digest=digest)
 
 
-_FIELDS = tuple(item.name for item in fields(Action))
-_CHECKSUM = "checksum"
-
-
-def _checksum(row: dict[str, Any]) -> int:
-    text = "\x1f".join(str(row[name]) for name in _FIELDS)
-    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+FIELDS = tuple(item.name for item in fields(Action))
+"""Names of an action's values, in the order in which it is made of them."""

@@ -1,31 +1,63 @@
-"""The ledger: a Delta table of actions. One version of it is one state of the whole store."""
+"""The ledger: a Delta table of actions. One version of it is one state of the whole store.
+
+A commit only adds: a file with the actions that it puts, and tombstones of those that go. So it costs
+what it brings, however long the ledger is. Now and then :meth:`Ledger.fold` writes what stands as
+one file.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import time
+import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
-from anabatch.schema import table_schema, to_table
-from anabatch.store.actions import Action
+from anabatch.schema import table_schema
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
+from anabatch.store.ledger_rows import folded, read_rows, to_actions, write_actions, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import Any
 
-_SAME = "t.stage = s.stage AND t.unit = s.unit"
-_PUT, _DELETE = "put", "delete"
+    from anabatch.store.actions import Action
+
+LOG = "_delta_log"
+_FOLD = "fold"
 _REMEDY = "Restore the ledger, or read an older version with open_store(path, at=N)."
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version of the ledger.
+
+    Attributes
+    ----------
+    version : int
+    time : datetime.datetime
+        When it was committed, UTC.
+    run : str
+        The run that committed it; empty for the first.
+    operation : str
+        `create`, `commit`, `fold` or `restore`.
+    """
+
+    version: int
+    time: dt.datetime
+    run: str
+    operation: str
 
 
 class Ledger:
@@ -80,6 +112,7 @@ class Ledger:
                 configuration={"delta.enableExpiredLogCleanup": "false"},
             )
         ledger = cls(folder)
+        sync_folder(folder)
         ledger._sync()
         sync_folder(folder.parent)
         return ledger
@@ -91,14 +124,20 @@ class Ledger:
 
     def written_ns(self) -> int:
         """Return when the newest version was written, in nanoseconds of the file system's clock."""
-        log = (self.folder / "_delta_log").glob("*.json")
+        log = (self.folder / LOG).glob("*.json")
         return max(path.stat().st_mtime_ns for path in log)
+
+    def versions(self) -> list[VersionInfo]:
+        """Return this version and all before it, the oldest first."""
+        return [_version_info(entry) for entry in reversed(self._delta.history())]
+
+    def files(self) -> list[str]:
+        """Return this version's data files, relative to the ledger's folder."""
+        # deltalake gives the path that it was opened by, with percent codes
+        return sorted(unquote(uri.rpartition("/")[2]) for uri in self._delta.file_uris())
 
     def actions(self) -> list[Action]:
         """Return all actions of this version, in the store's order.
-
-        The files are read by pyarrow: reading through deltalake's own datasets was seen to abort
-        the process at exit.
 
         Raises
         ------
@@ -107,49 +146,52 @@ class Ledger:
         OSError
             The disk is failing.
         """
+        return to_actions(folded(self._rows()))
+
+    def history(self, stage: str, unit: str) -> list[tuple[int, Action]]:
+        """Return what this version's files tell of one unit: revision and action, the oldest first.
+
+        It reaches back to the last fold. An action whose outcome is `gone` is a tombstone.
+        """
+        rows = self._rows()
+        mine = rows.filter(
+            (pa.compute.field("stage") == stage) & (pa.compute.field("unit") == unit)
+        )
+        ordered = mine.sort_by("revision")
+        revisions = [int(number) for number in ordered["revision"].to_pylist()]
+        return list(zip(revisions, to_actions(ordered), strict=True))
+
+    def _rows(self) -> pa.Table:
+        """Read this version's files.
+
+        They are read by pyarrow: reading through deltalake's own datasets was seen to abort the
+        process at exit.
+        """
         try:
-            return self._read()
-        except PartCorruptError:
-            raise
+            self._refuse_lost_commits()
+            return read_rows((self.folder / name for name in self.files()), self._delta.count())
         except (OSError, ValueError, pa.ArrowException) as error:
             if disk := disk_error(error):
                 raise disk from error
             what = f"version {self.version} of the ledger {self.folder} cannot be read: {error}"
             raise PartCorruptError(what, _REMEDY) from error
 
-    def _read(self) -> list[Action]:
-        names = [unquote(uri.rpartition("/")[2]) for uri in self._delta.file_uris()]
-        schema = table_schema("ledger")
-        tables = [
-            pq.read_table(self.folder / name, partitioning=None).cast(schema)
-            for name in sorted(names)
-        ]
-        table = pa.concat_tables(tables) if tables else schema.empty_table()
-        if table.num_rows != self._delta.count():
-            message = f"it has {table.num_rows} rows, not {self._delta.count()}"
-            raise ValueError(message)
-        order = pc.sort_indices(
-            table,
-            sort_keys=[
-                ("sequence", "ascending"),
-                ("first_row", "ascending"),
-                ("stage", "ascending"),
-                ("unit", "ascending"),
-            ],
-        )
-        return [Action.from_row(row) for row in table.take(order).to_pylist()]
+    def _refuse_lost_commits(self) -> None:
+        """Raise for an empty file among the older commits: Delta passes over it and its rows."""
+        for path in sorted((self.folder / LOG).glob("[0-9]" * 20 + ".json")):
+            if int(path.stem) < self.version and not path.stat().st_size:
+                message = f"the commit {path.name} is empty"
+                raise ValueError(message)
 
-    def commit(
-        self, put: Iterable[Action], delete: Iterable[tuple[str, str]], *, run: str
-    ) -> Ledger:
+    def commit(self, put: Iterable[Action], gone: Iterable[Action], *, run: str) -> Ledger:
         """Add or replace actions and take others out, in one atomic version, and sync it.
 
         Parameters
         ----------
         put : iterable of Action
             Actions to add; one of the same stage and unit is replaced.
-        delete : iterable of (stage, unit)
-            Actions to take out.
+        gone : iterable of Action
+            Actions to take out; a tombstone is written of each.
         run : str
             The run's id, kept in the commit.
 
@@ -165,40 +207,117 @@ class Ledger:
         OSError
             The disk is full, failing or read-only.
         """
+        self._refuse_if_pinned()
+        rows = [*put, *(action.tombstone(run) for action in gone)]
+        name = _new_name()
+        written = write_actions(self.folder / name, rows, self.version + 1)
+        self._add(name, written, mode="append", run=run)
+        return self
+
+    def fold(self, *, run: str) -> Ledger:
+        """Write what stands as one file, in a version of its own with the same state.
+
+        Older versions keep their files.
+        """
+        self._refuse_if_pinned()
+        name = _new_name()
+        written = write_rows(self.folder / name, folded(self._rows()))
+        self._add(name, written, mode="overwrite", run=run, anabatch=_FOLD)
+        return self
+
+    def restore(self, version: int, *, run: str) -> Ledger:
+        """Bring an older version's state back, as a new version.
+
+        Raises
+        ------
+        StoreNotFoundError
+            There is no such version.
+        """
+        self._refuse_if_pinned()
+        Ledger(self.folder, version)._rows()  # noqa: SLF001 (whether it can be read at all)
+        if version < self.version:
+            with _numbered_disk_errors():
+                self._delta.restore(version, commit_properties=_properties(run))
+                self._delta.update_incremental()
+            self._sync()
+        return self
+
+    def _add(self, name: str, rows: int, *, mode: str, run: str, **facts: str) -> None:
+        """Commit a data file that is written. It is on the disk before anything names it."""
+        path = self.folder / name
+        sync_file(path)
+        sync_folder(self.folder)
+        moment = int(time.time() * 1000)
+        stats = json.dumps({"numRecords": rows})
+        added = AddAction(name, path.stat().st_size, {}, moment, data_change=True, stats=stats)
+        with _numbered_disk_errors():
+            self._delta.create_write_transaction(
+                [added],
+                mode=mode,
+                schema=table_schema("ledger"),
+                partition_by=[],
+                commit_properties=_properties(run, **facts),
+            )
+            self._delta.update_incremental()
+        self._sync()
+
+    def _refuse_if_pinned(self) -> None:
         if self._pinned:
             what = f"the store was opened at version {self.version}, to be read"
             raise StoreError(what, "Open it without a version to write to it.")
-        source = _changes(put, delete)
-        schema = table_schema("ledger")
-        columns = {name: f"s.{name}" for name in schema.names}
-        with _numbered_disk_errors():
-            (
-                self._delta.merge(
-                    source,
-                    predicate=_SAME,
-                    source_alias="s",
-                    target_alias="t",
-                    commit_properties=CommitProperties(custom_metadata={"run": run}),
-                )
-                .when_matched_delete(predicate=f"s.op = '{_DELETE}'")
-                .when_matched_update(columns, predicate=f"s.op = '{_PUT}'")
-                .when_not_matched_insert(columns, predicate=f"s.op = '{_PUT}'")
-                .execute()
-            )
-        self._sync()
-        return self
 
     def _sync(self) -> None:
-        """Force the newest commit and the files that it added to the disk."""
-        log = self.folder / "_delta_log"
-        commit = log / f"{self.version:020d}.json"
-        for line in commit.read_text(encoding="utf-8").splitlines():
-            added = json.loads(line).get("add")
-            if added:
-                sync_file(self.folder / unquote(added["path"]))
-        sync_folder(self.folder)
-        sync_file(commit)
+        """Force the newest commit, and a checkpoint that it brought, to the disk."""
+        log = self.folder / LOG
+        sync_file(log / f"{self.version:020d}.json")
+        for path in sorted(log.glob(f"{self.version:020d}.checkpoint*")):
+            sync_file(path)
+            sync_file(log / "_last_checkpoint")
         sync_folder(log)
+
+
+def mend(folder: Path) -> int | None:
+    """Take the newest commit away if a power cut has torn it; return its version, or None.
+
+    A torn commit was never reported: it is whole on the disk before that, and what it names was
+    before it. Only whoever holds the store may mend it.
+    """
+    log = folder / LOG
+    commits = sorted(log.glob("[0-9]" * 20 + ".json"))
+    if len(commits) < 2 or _is_whole(commits[-1]):
+        return None
+    torn = commits[-1]
+    torn.replace(folder / f"torn-{torn.stem}-{uuid.uuid4().hex[:8]}.json")
+    sync_folder(log)
+    sync_folder(folder)
+    return int(torn.stem)
+
+
+def _is_whole(commit: Path) -> bool:
+    try:
+        lines = [json.loads(line) for line in commit.read_bytes().splitlines()]
+    except ValueError:
+        return False
+    return bool(lines) and all(isinstance(line, dict) for line in lines)
+
+
+def _new_name() -> str:
+    return f"part-{uuid.uuid4()}.parquet"
+
+
+def _properties(run: str, **facts: str) -> CommitProperties:
+    return CommitProperties(custom_metadata={"run": run, **facts})
+
+
+def _version_info(entry: dict[str, Any]) -> VersionInfo:
+    operations = {"CREATE TABLE": "create", "WRITE": "commit", "RESTORE": "restore"}
+    operation = str(entry["operation"])
+    return VersionInfo(
+        version=int(entry["version"]),
+        time=dt.datetime.fromtimestamp(entry["timestamp"] / 1000, dt.UTC),
+        run=str(entry.get("run", "")),
+        operation=str(entry.get("anabatch", operations.get(operation, operation.lower()))),
+    )
 
 
 @contextmanager
@@ -224,11 +343,3 @@ def check_name(folder: Path) -> None:
     if unquote(str(folder)) != str(folder) or not str(folder).isprintable():
         what = f"a store cannot be at {str(folder.parent)!r}"
         raise ConfigurationError(what, "Name a path without percent codes and control characters.")
-
-
-def _changes(put: Iterable[Action], delete: Iterable[tuple[str, str]]) -> pa.Table:
-    put = list(put)
-    gone = [Action(stage, unit, key="") for stage, unit in delete]
-    table = to_table("ledger", [action.to_row() for action in put + gone])
-    operations = [_PUT] * len(put) + [_DELETE] * len(gone)
-    return table.append_column("op", pa.array(operations, pa.string()))

@@ -112,8 +112,7 @@ class Store:
         changes = self.state.pending(select)
         if not changes:
             return False
-        gone = [action.identity for action in changes.delete]
-        self._ledger = self._ledger.commit(changes.put, gone, run=run)
+        self._ledger = self._ledger.commit(changes.put, changes.delete, run=run)
         self.state.settle(changes)
         return True
 

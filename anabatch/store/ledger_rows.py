@@ -1,0 +1,107 @@
+"""The ledger's rows on disk: files of actions, each row with its checksum, and the state they make."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from anabatch.schema import table_schema, to_table
+from anabatch.store.actions import FIELDS, GONE, Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_SEPARATOR = "\x1f"
+_CHECKED = (*FIELDS, "revision")
+
+
+def write_actions(path: Path, actions: Iterable[Action], revision: int) -> int:
+    """Write actions as one Parquet file; return how many.
+
+    Parameters
+    ----------
+    path : Path
+    actions : iterable of Action
+    revision : int
+        The version of the ledger that brings them.
+    """
+    rows = [action.to_row() | {"revision": revision, "checksum": 0} for action in actions]
+    return write_rows(path, to_table("ledger", rows))
+
+
+def write_rows(path: Path, table: pa.Table) -> int:
+    """Write rows with their checksums as one Parquet file; return how many."""
+    position = table.schema.get_field_index("checksum")
+    sums = pa.array(_checksums(table), pa.int64())
+    table = table.set_column(position, table.schema.field(position), sums)
+    buffer = pa.BufferOutputStream()  # pyarrow keeps the file open when the disk is full
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    path.write_bytes(buffer.getvalue())
+    return int(table.num_rows)
+
+
+def read_rows(paths: Iterable[Path], expected: int) -> pa.Table:
+    """Read files of actions, which have an expected number of rows.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer rows, or one is not what was written.
+    OSError, pyarrow.ArrowException
+        A file cannot be read.
+    """
+    schema = table_schema("ledger")
+    tables = [
+        pq.read_table(path, partitioning=None, page_checksum_verification=True).cast(schema)
+        for path in paths
+    ]
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    if table.num_rows != expected:
+        message = f"it has {table.num_rows} rows, not {expected}"
+        raise ValueError(message)
+    (wrong,) = np.nonzero(_checksums(table) != table.column("checksum").to_numpy())
+    if len(wrong):
+        first = table.slice(int(wrong[0]), 1).to_pylist()[0]
+        message = f"the row of {first['stage']} on {first['unit']} is not what was written"
+        raise ValueError(message)
+    return table
+
+
+def folded(table: pa.Table) -> pa.Table:
+    """Return the rows that stand, of each stage and unit the newest, in the store's order."""
+    identity = pc.binary_join_element_wise(table["stage"], table["unit"], _SEPARATOR)
+    codes = pc.dictionary_encode(identity).combine_chunks().indices.to_numpy()
+    order = np.argsort(table["revision"].to_numpy(), kind="stable")
+    newest = np.zeros(len(np.unique(codes)), np.int64)
+    newest[codes[order]] = order  # of several the last is kept
+    standing = table.take(pa.array(newest))
+    standing = standing.filter(pc.not_equal(standing["outcome"], GONE))
+    keys = [(name, "ascending") for name in ("sequence", "first_row", "stage", "unit")]
+    return standing.take(pc.sort_indices(standing, sort_keys=keys))
+
+
+def to_actions(table: pa.Table) -> list[Action]:
+    """Return rows as actions, in their order."""
+    columns = [table.column(name).to_pylist() for name in FIELDS]
+    place = FIELDS.index("components")
+    columns[place] = [json.loads(text) for text in columns[place]]
+    return [Action(*values) for values in zip(*columns, strict=True)]
+
+
+def _checksums(table: pa.Table) -> NDArray[np.int64]:
+    """Return the CRC-32 of every row's other columns, shape (rows,)."""
+    texts = [table.column(name).cast(pa.string()) for name in _CHECKED]
+    joined = pc.binary_join_element_wise(
+        *texts, _SEPARATOR, null_handling="replace", null_replacement="\x00"
+    )
+    sums = (zlib.crc32(text) for text in joined.cast(pa.binary()).to_pylist())
+    return np.fromiter(sums, np.int64, count=table.num_rows)
