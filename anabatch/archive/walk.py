@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 """Extensions of image files, in lower case."""
 
 
-@dataclass(frozen=True, order=True)
-class ListedFile:
-    """A file of an archive, as the listing saw it.
+class ListedFile(NamedTuple):
+    """A file of an archive, as the listing saw it. Files sort by path.
 
     Attributes
     ----------
@@ -27,12 +28,19 @@ class ListedFile:
     size : int
         In bytes.
     mtime_ns : int
-        Time of the last change, in nanoseconds since 1970.
+        Time of the last change of the content, in nanoseconds since 1970. Who copies a file can
+        set it.
+    ctime_ns : int
+        Time of the last change of anything about the file, which nobody can set.
+    inode : int
+        The file's number on its disk; 0 if it is not known.
     """
 
     relative_path: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
 
     @property
     def name(self) -> str:
@@ -86,26 +94,48 @@ def walk(root: Path, ignored: Sequence[str]) -> Iterator[ListedFile | Problem]:
         Regular files, and what could not be read: folders without permission, links that lead out
         of the archive, links to folders, names that are not UTF-8.
     """
-    patterns = tuple(pattern.casefold() for pattern in ignored)
-    yield from _walk_folder(root.resolve(), "", patterns)
+    top = root.resolve()
+    passed_over = _matcher(ignored)
+    # a stack of folders that are gone through, and no recursion: folders nest as deep as they like
+    stack = [_entries(top, "", passed_over)]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif isinstance(item, _Folder):
+            stack.append(_entries(top, item.relative_path, passed_over))
+        else:
+            yield item
 
 
-def _walk_folder(
-    root: Path, folder: str, ignored: tuple[str, ...]
-) -> Iterator[ListedFile | Problem]:
+class _Folder(NamedTuple):
+    relative_path: str
+
+
+def _matcher(ignored: Sequence[str]) -> Callable[[str], re.Match[str] | None]:
+    """Return a function that tells whether a case-folded name is to be passed over."""
+    patterns = [translate(pattern.casefold()) for pattern in ignored]
+    return re.compile("|".join(patterns) or r"(?!)").match
+
+
+def _entries(
+    root: Path, folder: str, passed_over: Callable[[str], re.Match[str] | None]
+) -> Iterator[ListedFile | Problem | _Folder]:
+    """Yield what lies in one folder, by name."""
     try:
         with os.scandir(root / folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            found = sorted(entries, key=attrgetter("name"))
     except OSError as error:
-        yield Problem(folder or ".", f"the folder cannot be read: {error.strerror}")
+        yield Problem(_readable(folder) or ".", f"the folder cannot be read: {error.strerror}")
         return
+    above = f"{folder}/" if folder else ""
     for entry in found:
-        name = entry.name.casefold()
-        if any(fnmatchcase(name, pattern) for pattern in ignored):
+        name = entry.name
+        if passed_over(name.casefold()):
             continue
-        relative = f"{folder}/{entry.name}" if folder else entry.name
+        relative = above + name
         if _is_folder(entry):
-            yield from _walk_folder(root, relative, ignored)
+            yield _Folder(relative)
         else:
             yield _listed(root, relative, entry)
 
@@ -117,8 +147,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False  # the listing of the file then meets the error, and reports it
 
 
+def _readable(relative: str) -> str:
+    """Return a path with bytes that are no UTF-8 written out."""
+    if relative.isascii():
+        return relative
+    return relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _listed(root: Path, relative: str, entry: os.DirEntry[str]) -> ListedFile | Problem:
-    readable = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    readable = _readable(relative)
     if readable != relative:
         return Problem(readable, "the name is not UTF-8; rename the file or mount with iocharset")
     try:
@@ -131,8 +168,10 @@ def _listed(root: Path, relative: str, entry: os.DirEntry[str]) -> ListedFile | 
         # RuntimeError: pathlib's answer to links in a circle, up to Python 3.12
         reason = getattr(error, "strerror", None) or str(error)
         return Problem(relative, f"cannot be read: {reason}")
+    if stat.S_ISREG(status.st_mode):
+        return ListedFile(
+            relative, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        )
     if stat.S_ISDIR(status.st_mode):
         return Problem(relative, "a link to a folder is not followed")
-    if not stat.S_ISREG(status.st_mode):
-        return Problem(relative, "not a regular file")
-    return ListedFile(relative, status.st_size, status.st_mtime_ns)
+    return Problem(relative, "not a regular file")

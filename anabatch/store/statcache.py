@@ -1,0 +1,249 @@
+"""What each file of an archive held when its bytes were last read, so that a night need not read all.
+
+A cache and no more: an entry says that a file of this size, with these times and this inode, had
+these bytes. What became of them, the ledger says. Losing the cache costs one slow scan.
+
+A file may be written to right after it was read, within one tick of the clock that its times are
+taken from: then its size and times stay, and its bytes do not. As git does with its index, an entry
+whose file had changed that shortly before it was read is not trusted, and the file is read again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anabatch.store.disk import DISK_ERRORS
+from anabatch.store.durable import make_folder, sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from anabatch.archive.walk import ListedFile
+
+CACHE = "cache"
+"""Folder of the store whose files may be deleted at any time, at the cost of a slower run."""
+
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+# How coarse a clock may be, by the largest unit that its time is a multiple of: FAT, then older
+# systems and network drives, then the tick of Linux with a margin. All in nanoseconds.
+_GRANULARITIES = ((2 * _SECOND, 2 * _SECOND), (_SECOND, _SECOND))
+_TICK = 20_000_000
+
+_SCHEMA = pa.schema(
+    [
+        ("relative_path", pa.string()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("ctime_ns", pa.int64()),
+        ("inode", pa.uint64()),
+        ("sha256", pa.string()),
+        ("hashed_ns", pa.int64()),
+    ]
+)
+
+
+class Entry(NamedTuple):
+    """A file whose bytes were read.
+
+    Attributes
+    ----------
+    size, mtime_ns, ctime_ns, inode : int
+        As the file was listed before it was read.
+    sha256 : str
+        Digest of its bytes.
+    hashed_ns : int
+        When reading began, in nanoseconds since 1970.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    sha256: str
+    hashed_ns: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a file is compared with what was seen of it.
+
+    Attributes
+    ----------
+    ignore_inode, ignore_ctime : bool
+        The file system makes these up.
+    """
+
+    ignore_inode: bool = False
+    ignore_ctime: bool = False
+
+    def difference(self, entry: Entry, file: ListedFile) -> str:
+        """Say what is different about a file; empty if nothing is."""
+        if entry.size != file.size:
+            return f"size {entry.size} -> {file.size}"
+        if entry.mtime_ns != file.mtime_ns:
+            return "time changed"
+        if entry.ctime_ns != file.ctime_ns and not self.ignore_ctime:
+            return "time of the file's entry changed"
+        if entry.inode != file.inode and not self.ignore_inode:
+            return "inode changed"
+        return ""
+
+    def is_racy(self, entry: Entry) -> bool:
+        """Tell whether the file may have changed after it was read without showing it."""
+        return any(
+            _is_near(time, entry.hashed_ns, _granularity(time))
+            for time in self._times(entry.mtime_ns, entry.ctime_ns)
+        )
+
+    def is_younger(self, file: ListedFile, now_ns: int, seconds: float) -> bool:
+        """Tell whether a file changed less than some seconds ago; never with 0 seconds."""
+        if not seconds:
+            return False
+        times = self._times(file.mtime_ns, file.ctime_ns)
+        return any(_is_near(time, now_ns, int(seconds * _SECOND)) for time in times)
+
+    def _times(self, mtime_ns: int, ctime_ns: int) -> tuple[int, ...]:
+        return (mtime_ns,) if self.ignore_ctime else (mtime_ns, ctime_ns)
+
+
+def _granularity(time: int) -> int:
+    return next((value for unit, value in _GRANULARITIES if time % unit == 0), _TICK)
+
+
+def _is_near(time: int, now: int, distance: int) -> bool:
+    """Tell whether a time is at most `distance` before another, or up to a day after it.
+
+    A clock that runs ahead is a file server's; what lies further ahead is a mistaken date, which
+    the next write would not repeat.
+    """
+    return now - distance <= time <= now + _DAY
+
+
+class StatCache:
+    """What was seen of an archive's files, in memory.
+
+    Attributes
+    ----------
+    entries : dict
+        :class:`Entry` by relative path.
+    lost : str
+        Why there is nothing where something was expected; empty if nothing was.
+    changed : bool
+        Whether there is anything to save.
+    """
+
+    def __init__(self, path: Path, entries: dict[str, Entry], lost: str = "") -> None:
+        self._path = path
+        self.entries = entries
+        self.lost = lost
+        self.changed = False
+
+    @classmethod
+    def load(cls, root: Path, archive: str) -> Self:
+        """Read an archive's cache; one that is missing or damaged is empty.
+
+        Parameters
+        ----------
+        root : Path
+            The store's folder.
+        archive : str
+            The archive's name.
+
+        Raises
+        ------
+        OSError
+            The disk fails.
+        """
+        path = root / CACHE / f"stat-{archive}.parquet"
+        try:
+            table = pq.read_table(
+                pa.BufferReader(path.read_bytes()), page_checksum_verification=True
+            )
+            return cls(path, _entries(table))
+        except FileNotFoundError:
+            return cls(path, {}, "is missing")
+        except (OSError, ValueError, RuntimeError, LookupError, MemoryError) as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise
+            return cls(path, {}, "is damaged")
+
+    def put(self, file: ListedFile, sha256: str, hashed_ns: int) -> None:
+        """Note that a file's bytes were read."""
+        size, mtime_ns, ctime_ns, inode = file[1:]
+        self.entries[file.relative_path] = Entry(size, mtime_ns, ctime_ns, inode, sha256, hashed_ns)
+        self.changed = True
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Forget all files but those that are wanted."""
+        unwanted = [path for path in self.entries if not wanted(path)]
+        for path in unwanted:
+            del self.entries[path]
+        self.changed = self.changed or bool(unwanted)
+
+    def oldest(self, paths: Iterable[str], count: int) -> list[str]:
+        """Return those files that were read longest ago, by path where that is equal."""
+        entries = self.entries
+        return sorted(paths, key=lambda path: (entries[path].hashed_ns, path))[:count]
+
+    def save(self) -> None:
+        """Write the cache, if anything has changed: a reader sees the old one or the new one."""
+        if not self.changed:
+            return
+        make_folder(self._path.parent, self._path.parent.parent)
+        for abandoned in self._path.parent.glob(f".{self._path.name}.*"):
+            abandoned.unlink()  # by a run that was killed; one run holds the store
+        temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            pq.write_table(
+                _table(self.entries),
+                temporary,
+                compression="zstd",
+                write_page_checksum=True,
+                use_dictionary=False,
+            )
+            sync_file(temporary)
+            temporary.replace(self._path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(self._path.parent)
+        self.changed = False
+
+
+def _entries(table: pa.Table) -> dict[str, Entry]:
+    if table.schema != _SCHEMA:
+        message = "the columns are not those that were written"
+        raise ValueError(message)
+    # by way of numpy: it makes Python's numbers ten times as fast as Arrow does
+    numbers = {
+        name: table.column(name).to_numpy().tolist()
+        for name in ("size", "mtime_ns", "ctime_ns", "inode", "hashed_ns")
+    }
+    rows = zip(
+        numbers["size"],
+        numbers["mtime_ns"],
+        numbers["ctime_ns"],
+        numbers["inode"],
+        table.column("sha256").to_pylist(),
+        numbers["hashed_ns"],
+        strict=True,
+    )
+    return dict(zip(table.column("relative_path").to_pylist(), map(Entry._make, rows), strict=True))
+
+
+def _table(entries: dict[str, Entry]) -> pa.Table:
+    columns = zip(*entries.values(), strict=True) if entries else [()] * (len(_SCHEMA) - 1)
+    return pa.table(
+        [
+            pa.array(values, field.type)
+            for values, field in zip((tuple(entries), *columns), _SCHEMA, strict=True)
+        ],
+        schema=_SCHEMA,
+    )
