@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from anabatch.errors import MissingRowsError, StoreNotFoundError
+from anabatch.errors import MissingRowsError, PartCorruptError, StoreNotFoundError
 from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
-from anabatch.store.ledger import Ledger, check_name
+from anabatch.store.leases import LeasedPath, horizon, lease
+from anabatch.store.ledger import Ledger, check_name, mend
 from anabatch.store.live import SEGMENT
 from anabatch.store.lock import hold
 from anabatch.store.parts import Part
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
 LEDGER = "ledger"
 RUNS = "runs"
 
+_ATTEMPTS = 3
+
 
 class Store:
     """A store at one version of its ledger.
+
+    As a context manager it gives up its version at the end, if it was opened to be read.
 
     Parameters
     ----------
@@ -46,10 +51,27 @@ class Store:
         self._ledger = ledger
         self._collections: tuple[int, Collections] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the version that is read: `anabatch gc` need not keep it for this store."""
+        if isinstance(self.root, LeasedPath) and self.root.lease:
+            self.root.lease.release()
+
     @property
     def version(self) -> int:
         """The ledger's version."""
         return self._ledger.version
+
+    @property
+    def leased(self) -> bool:
+        """Whether `anabatch gc` keeps this version for as long as something reads it here."""
+        held = self.root.lease if isinstance(self.root, LeasedPath) else None
+        return held is not None and held.held
 
     @property
     def collections(self) -> Collections:
@@ -157,6 +179,11 @@ class Store:
 def open_store(path: str | Path, at: int | None = None) -> Store:
     """Open a store to read it.
 
+    While the store, a table or an array of it is in use in this process, `anabatch gc` keeps what
+    it reads. That takes a small file in the store: a reader who may not write there, or whose disk
+    is full, reads all the same, and only what the configuration retains is kept for it
+    (:attr:`Store.leased` tells).
+
     Parameters
     ----------
     path : str or Path
@@ -171,10 +198,24 @@ def open_store(path: str | Path, at: int | None = None) -> Store:
     Raises
     ------
     StoreNotFoundError
-        There is no store, or no such version.
+        There is no store, no such version, or it is no longer kept.
     """
     root = Path(path).resolve()
-    return Store(root, Ledger(root / LEDGER, at))
+    for _ in range(_ATTEMPTS):  # the newest version may be old by the time that it is claimed
+        ledger = Ledger(root / LEDGER, at)
+        leased = LeasedPath(root)
+        leased.lease = lease(root, ledger.version)
+        if ledger.version >= horizon(root):
+            return Store(leased, ledger)
+        if at is not None:
+            break
+    raise no_longer_kept(root, ledger.version)
+
+
+def no_longer_kept(root: Path, version: int) -> StoreNotFoundError:
+    """Return the error that says that a version is below the horizon."""
+    what = f"version {version} of the store at {root} is no longer kept"
+    return StoreNotFoundError(what, f"The oldest that is kept is version {horizon(root)}.")
 
 
 @contextmanager
@@ -204,16 +245,19 @@ def hold_store(path: Path, *, run: str, create: bool) -> Iterator[Store]:
         check_name(root / LEDGER)
         make_folder(root, Path(root.anchor))
     else:
-        Ledger(root / LEDGER)  # only whether there is one: the lock would make the folder
+        with suppress(PartCorruptError):  # torn, perhaps: that is mended by whoever holds it
+            Ledger(root / LEDGER)  # only whether there is one: the lock would make the folder
     with hold(root, run=run):
-        yield create_store(root) if create else open_store(root)
+        mend(root / LEDGER)
+        # no lease: what the newest version needs is never taken, and nobody else may take anything
+        yield create_store(root) if create else Store(root, Ledger(root / LEDGER))
 
 
 def create_store(path: Path) -> Store:
-    """Open a store, and make it first where there is none."""
+    """Open a store to write to it, and make it first where there is none."""
     root = path.resolve()
     try:
-        return open_store(root)
+        return Store(root, Ledger(root / LEDGER))
     except StoreNotFoundError:  # also where an earlier attempt was cut short
         make_folder(root, Path(root.anchor))
         return Store(root, Ledger.create(root / LEDGER))

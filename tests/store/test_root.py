@@ -203,3 +203,20 @@ def test_importing_anabatch_imports_no_store():
     code = "import sys, anabatch; sys.exit('zarr' in sys.modules or 'dask' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
     assert anabatch.open_store is open_store
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("torn", ["", '{"add"'])
+def test_a_torn_commit_is_mended_by_whoever_holds_the_store(tmp_path, create, torn):
+    store = create_store(tmp_path)
+    for unit in "ab":
+        store.state.put([Action("scan", unit, "k")])
+        store.commit("r")
+    newest = tmp_path / "ledger" / "_delta_log" / f"{2:020d}.json"
+    newest.write_text(torn)
+    with hold_store(tmp_path, run="r", create=create) as held:
+        assert held.version == 1
+        assert [action.unit for action in held.state.actions()] == ["a"]
+        held.state.put([Action("scan", "c", "k")])
+        held.commit("r")
+    assert [action.unit for action in open_store(tmp_path).state.actions()] == ["a", "c"]
