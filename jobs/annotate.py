@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_exports
@@ -10,15 +11,17 @@ from anabatch.archive.layout import file_date
 from anabatch.archive.walk import is_below
 from anabatch.compute import task
 from anabatch.stages.annotate import (
-    VERSION,
     AnnotateBatch,
     annotate,
+    annotate_recipe,
     export_unit,
     read_exports,
 )
 from anabatch.store.keys import action_key, file_digest
 from anabatch.store.live import ANNOTATE, SCAN
+from anabatch.store.recipes import Cause, Reason
 
+from . import standing
 from .job import Job
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class ArchiveLabels:
         self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
         self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
         listing = context.listing(archive)
+        self.recipe = annotate_recipe(self.vocabulary.digest, self.layout.digest())
+        context.use(self.recipe)
         self._blind = tuple(path for path, _ in listing.problems)
         for file in listing.exports:
             self.exports[file_date(file.relative_path, self.layout)].append(file.relative_path)
@@ -112,9 +117,7 @@ class ArchiveLabels:
         """Return the action key of a date's labels."""
         return action_key(
             stage=ANNOTATE,
-            version=VERSION,
-            vocabulary=self.vocabulary.digest,
-            layout=self.layout.digest(),
+            recipe=self.recipe.digest,
             exports={path: _digest(self.archive, path) for path in self.exports[date]},
             acquisitions=[
                 [row["acquisition_id"], row["image_id"], row["sample"]]
@@ -144,28 +147,57 @@ def _digest(archive: ArchiveConfig, path: str) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def plan(context: Context) -> tuple[list[AnnotateBatch], list[Action]]:
-    """Return the dates whose labels are to be made, and the actions that go."""
-    batches: list[AnnotateBatch] = []
-    gone: list[Action] = []
-    state = context.store.state
+@dataclass(frozen=True)
+class AnnotatePlan:
+    """What has to be labelled.
+
+    Attributes
+    ----------
+    batches : list of AnnotateBatch
+        Dates whose labels are to be made.
+    gone : list of Action
+        Labels of what is no longer there.
+    reasons : dict
+        Why, by stage and unit.
+    """
+
+    batches: list[AnnotateBatch]
+    gone: list[Action]
+    reasons: dict[tuple[str, str], Reason]
+
+
+def plan(context: Context) -> AnnotatePlan:
+    """Compare every date's exports and images with the ledger, and adopt what is finished."""
+    found = AnnotatePlan([], [], {})
     for archive in context.config.archives:
-        labels = ArchiveLabels(context, archive)
-        standing = {a.unit: a for a in state.stage(ANNOTATE) if a.archive == archive.name}
-        needed: set[str] = set()
-        for date in labels.dates:
-            unit = f"{archive.name}/{date or 'undated'}"
-            if not labels.is_whole(date):
-                needed |= {one for one in standing if one == unit or one.startswith(f"{unit}/")}
-                continue
-            others = labels.other_statuses(date)
-            key = labels.key(date, others)
-            needed |= {unit, *(export_unit(unit, path) for path in labels.exports[date])}
-            if not context.wanted(date) or (unit in standing and standing[unit].key == key):
-                continue
-            batches.append(_batch(context, labels, date, unit, key, others))
-        gone += [a for unit, a in standing.items() if unit not in needed and context.wanted(a.date)]
-    return batches, gone
+        _plan_archive(context, archive, found)
+    return found
+
+
+def _plan_archive(context: Context, archive: ArchiveConfig, found: AnnotatePlan) -> None:
+    labels = ArchiveLabels(context, archive)
+    known = {a.unit: a for a in context.store.state.stage(ANNOTATE) if a.archive == archive.name}
+    needed: set[str] = set()
+    for date in labels.dates:
+        unit = f"{archive.name}/{date or 'undated'}"
+        if not labels.is_whole(date):
+            needed |= {one for one in known if one == unit or one.startswith(f"{unit}/")}
+            continue
+        needed |= {unit, *(export_unit(unit, path) for path in labels.exports[date])}
+        if not context.wanted(date):
+            continue
+        others = labels.other_statuses(date)
+        key = labels.key(date, others)
+        changed = Reason(Cause.INPUT, "exports, images, or labels of other dates")
+        anew = standing.reason(context, ANNOTATE, unit, key, labels.recipe, otherwise=changed)
+        if anew and not standing.adopt(context, ANNOTATE, unit, key):
+            found.batches.append(_batch(context, labels, date, unit, key, others))
+            found.reasons[ANNOTATE, unit] = anew
+    found.gone.extend(
+        action
+        for unit, action in known.items()
+        if unit not in needed and context.wanted(action.date)
+    )
 
 
 def _batch(
@@ -183,6 +215,7 @@ def _batch(
         date=date,
         unit=unit,
         key=key,
+        recipe=labels.recipe.digest,
         exports=tuple(labels.exports[date]),
         acquisitions=tuple(labels.acquisitions[date]),
         other_statuses=others,
@@ -201,16 +234,16 @@ def graphs(batches: list[AnnotateBatch], threads: int) -> Iterator[tuple[Annotat
 
 def run(context: Context) -> None:
     """Bring `annotations` up to date."""
-    batches, gone = plan(context)
+    found = plan(context)
     state = context.store.state
-    state.delete(gone)
+    state.delete(found.gone)
 
     def done(batch: AnnotateBatch, part: WrittenPart) -> None:
         mended = (state.get(ANNOTATE, export_unit(batch.unit, path)) for path in batch.exports)
         state.delete([action for action in mended if action])
-        state.put(part.actions)
+        state.put(standing.with_reasons(part.actions, found.reasons))
 
     threads = context.config.compute.threads
-    context.execute("annotate", graphs(batches, threads), len(batches), done)
+    context.execute("annotate", graphs(found.batches, threads), len(found.batches), done)
     if context.commits:
         context.commit()

@@ -9,11 +9,20 @@ from anabatch.compute import gather, task, tree
 from anabatch.stages import cluster as stage
 from anabatch.stages.cluster import ClusterModel
 from anabatch.stages.embed import KIND as KPCA
-from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
 
-from .generations import Kind, applications, current, fit, next_generation, reason_to_fit, sources
+from . import standing
+from .generations import (
+    Kind,
+    Target,
+    applications,
+    current,
+    fit,
+    next_generation,
+    reason_to_fit,
+    sources,
+)
 from .job import Job
 
 if TYPE_CHECKING:
@@ -34,12 +43,8 @@ _LLOYD_PASSES = 2
 def model_kind(context: Context, embedding: Action) -> Kind:
     """Return what determines the clusters: parameters, and the kernel PCA that they stand on."""
     config = context.config.cluster
-    settings = action_key(
-        version=stage.VERSION,
-        config=config.model_dump(mode="json", exclude={"refit_share"}),
-        embedding=embedding.part_digest,
-    )
-    return Kind(stage.KIND, CLUSTER_MODEL, settings, config.refit_share)
+    recipe = stage.cluster_recipe(config, str(embedding.part_digest))
+    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share)
 
 
 def fit_graph(
@@ -109,21 +114,25 @@ def _with_numbers_kept(context: Context, model: Any, found: tuple[Source, ...], 
     return task(stage.keep_numbers, model, gather(pairs), used, threads=threads)
 
 
+def target(model: Action) -> Target:
+    """Return what the clusters make of a cell part's embedding."""
+    digest = str(model.part_digest)
+
+    def key(embedding: str) -> str:
+        return stage.cluster_key(embedding, digest)
+
+    return Target(CLUSTER, EMBED, model, cluster_unit, key)
+
+
 def assign_graphs(
-    context: Context, found: tuple[Source, ...], model: Action
+    context: Context, batches: list[Application], model: Action
 ) -> Iterator[tuple[Application, Any]]:
     """Yield one graph for every part that the model has not assigned; nothing is computed."""
     config, threads = context.config.cluster, context.config.compute.threads
-
-    def stands(cells: str, embedding: str) -> bool:
-        standing = context.store.state.get(CLUSTER, cluster_unit(cells))
-        key = stage.cluster_key(embedding, str(model.part_digest))
-        return standing is not None and standing.key == key
-
     generation = WrittenPart(model.part, model.part_digest, ())
     number = int(model.components["generation"])
     named = ClusterModel(CLUSTER_MODEL, number, config.components)
-    for batch in applications(context, found, EMBED, config.chunk, stands):
+    for batch in batches:
         yield batch, task(stage.cluster, batch, generation, named, threads=threads)
 
 
@@ -136,8 +145,8 @@ def run(context: Context, *, refit: bool = False) -> None:
         return
     found = sources(state, "embedding")
     kind = model_kind(context, embedding)
-    reason = "it was asked for" if refit else reason_to_fit(context, kind, found)
-    if reason:
+    reason = reason_to_fit(context, kind, found)
+    if reason or refit:
         generation = next_generation(context, kind, found)
         before = current(state, kind.kind, kind.name)
 
@@ -150,10 +159,10 @@ def run(context: Context, *, refit: bool = False) -> None:
     model = current(state, kind.kind, kind.name)
     if model is None:
         return
-    batches = list(assign_graphs(context, found, model))
+    batches, reasons = applications(context, found, target(model), context.config.cluster.chunk)
 
     def done(_: Application, part: WrittenPart) -> None:
-        state.put(part.actions)
+        state.put(standing.with_reasons(part.actions, reasons))
 
-    context.execute("cluster", batches, len(batches), done)
+    context.execute("cluster", assign_graphs(context, batches, model), len(batches), done)
     context.commit()

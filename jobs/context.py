@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.layout import detect_layout, load_layout
 from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
+from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
+from anabatch.store.parts import MANIFEST
+from anabatch.store.recipes import RECIPE, Cause, Recipe
+from anabatch.store.verification import read_damage
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,6 +59,8 @@ class Context:
         The run's own folder in the store.
     only_date : datetime.date or None
         Restricts scan to segment to one date.
+    accept_vanished, accept_recompute : bool
+        Whether more may be taken away, or computed again, than the guards allow.
     commits : bool
         Whether a job commits what it did. `run` commits whole dates instead.
     """
@@ -65,12 +72,59 @@ class Context:
     run: str
     folder: Path
     only_date: dt.date | None = None
+    accept_vanished: bool = False
+    accept_recompute: bool = False
     commits: bool = True
     did_something: bool = False
     _sequence: int = 0
     _layouts: dict[str, Layout] = field(default_factory=dict)
     _listings: dict[str, Listing] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
+    _adopted: dict[str, int] = field(default_factory=dict)
+
+    def use(self, recipe: Recipe) -> str:
+        """Return a recipe's digest; the ledger keeps the recipe with the next commit."""
+        digest = recipe.digest
+        if self.store.state.get(RECIPE, digest) is None:
+            self.store.state.put([recipe.action(self.run)])
+        return digest
+
+    def recipe(self, digest: Any) -> Recipe | None:
+        """Return a recipe that the ledger keeps, or None."""
+        action = self.store.state.get(RECIPE, str(digest))
+        return Recipe.from_action(action) if action else None
+
+    @cached_property
+    def finished(self) -> Attempts:
+        """Finished parts that the ledger does not name, of runs that were killed and of old."""
+        named = {action.part for action in self.store.state.actions() if action.part}
+        return Attempts(self.store.root, named)
+
+    def adopt(self, action: Action) -> Action:
+        """Take over a finished action, and return it as it stands in the state now."""
+        part = str(action.part)
+        if part not in self._adopted:
+            self._adopted[part] = self.next_sequence()
+        mine = replace(action, sequence=self._adopted[part])
+        self.store.state.put([mine])
+        return mine
+
+    @property
+    def adopted(self) -> int:
+        """Number of finished parts that this run took over."""
+        return len(self._adopted)
+
+    @cached_property
+    def _damaged(self) -> dict[str, Cause]:
+        return {part: Cause(cause) for part, cause in read_damage(self.store.root).items()}
+
+    def damage(self, part: str | None) -> Cause | None:
+        """Return what is wrong with a part, as far as `anabatch verify` or a glance tells."""
+        if part is None:
+            return None
+        if part not in self._damaged and not (self.store.root / part / MANIFEST).is_file():
+            self._damaged[part] = Cause.MISSING
+        return self._damaged.get(part)
 
     def next_sequence(self) -> int:
         """Return the next number in the store's order of parts, in the order of the plan."""
@@ -118,8 +172,11 @@ class Context:
         InconsistentError
             They contradict each other; nothing is committed.
         """
-        check(self.store.root, self.store.state, self.store.state.pending(select).put)
+        changes = self.store.state.pending(select)
         self._last_commit = time.monotonic()
+        if not changes.delete and all(action.stage == RECIPE for action in changes.put):
+            return  # recipes alone are of nothing
+        check(self.store.root, self.store.state, changes.put)
         if self.store.commit(self.run, select):
             self.did_something = True
             self.reporter.say(
@@ -172,6 +229,7 @@ class Context:
                     self.reporter.warn("failed", text, job=job, error=repr(outcome.error))
                     continue
                 done(outcome.name, outcome.value)
+                self.reporter.finished(job, outcome.value)
         seconds = round(time.monotonic() - started, 1)
         self.reporter.say("done", f"{job}: done in {seconds} s", job=job, seconds=seconds)
         if errors:

@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task, tree
 from anabatch.embedding import merge
-from anabatch.features.vgg16 import features_digest
 from anabatch.stages import embed as stage
-from anabatch.store.keys import action_key
+from anabatch.stages.featurize import featurize_recipe
 from anabatch.store.live import CLUSTER_MODEL, EMBED, FEATURIZE
 from anabatch.store.parts import WrittenPart
 
-from .generations import Kind, applications, current, fit, next_generation, reason_to_fit, sources
+from . import standing
+from .generations import (
+    Kind,
+    Target,
+    applications,
+    current,
+    fit,
+    next_generation,
+    reason_to_fit,
+    sources,
+)
 from .job import Job
 
 if TYPE_CHECKING:
@@ -35,12 +44,8 @@ _LEAST_CELLS = 3
 def model_kind(context: Context) -> Kind:
     """Return what determines the kernel PCA."""
     config = context.config.embed
-    settings = action_key(
-        version=stage.VERSION,
-        config=config.model_dump(mode="json", exclude={"refit_share"}),
-        extractor=features_digest(context.config.featurize),
-    )
-    return Kind(stage.KIND, CLUSTER_MODEL, settings, config.refit_share)
+    recipe = stage.embed_recipe(config, featurize_recipe(context.config.featurize).digest)
+    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share)
 
 
 def fit_graph(context: Context, generation: Generation, found: tuple[Source, ...]) -> Any:
@@ -56,28 +61,31 @@ def fit_graph(context: Context, generation: Generation, found: tuple[Source, ...
     return task(stage.finish, generation, landmarks, total, threads=threads)
 
 
+def target(model: Action) -> Target:
+    """Return what the kernel PCA makes of a cell part's features."""
+    digest = str(model.part_digest)
+
+    def key(features: str) -> str:
+        return stage.embed_key(features, digest)
+
+    return Target(EMBED, FEATURIZE, model, str, key)
+
+
 def transform_graphs(
-    context: Context, found: tuple[Source, ...], model: Action
+    context: Context, batches: list[Application], model: Action
 ) -> Iterator[tuple[Application, Any]]:
     """Yield one graph for every part that the model has not embedded; nothing is computed."""
-
-    def stands(cells: str, features: str) -> bool:
-        standing = context.store.state.get(EMBED, cells)
-        key = stage.embed_key(features, str(model.part_digest))
-        return standing is not None and standing.key == key
-
     generation = WrittenPart(model.part, model.part_digest, ())
-    threads = context.config.compute.threads
-    for batch in applications(context, found, FEATURIZE, context.config.embed.chunk, stands):
-        yield batch, task(stage.embed, batch, generation, threads=threads)
+    for batch in batches:
+        yield batch, task(stage.embed, batch, generation, threads=context.config.compute.threads)
 
 
 def run(context: Context, *, refit: bool = False) -> None:
     """Fit the kernel PCA if that is due, embed what it has not embedded, and commit both."""
     found = sources(context.store.state, "features")
     kind = model_kind(context)
-    reason = "it was asked for" if refit else reason_to_fit(context, kind, found)
-    if reason:
+    reason = reason_to_fit(context, kind, found)
+    if reason or refit:
         generation = next_generation(context, kind, found)
 
         def graph() -> Any:
@@ -88,10 +96,10 @@ def run(context: Context, *, refit: bool = False) -> None:
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:
         return
-    batches = list(transform_graphs(context, found, model))
+    batches, reasons = applications(context, found, target(model), context.config.embed.chunk)
 
     def done(_: Application, part: WrittenPart) -> None:
-        context.store.state.put(part.actions)
+        context.store.state.put(standing.with_reasons(part.actions, reasons))
 
-    context.execute("embed", batches, len(batches), done)
+    context.execute("embed", transform_graphs(context, batches, model), len(batches), done)
     context.commit()

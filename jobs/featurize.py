@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
 from anabatch.errors import ConfigurationError
 from anabatch.features.vgg16 import SIDE, features_digest
-from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key
+from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key, featurize_recipe
 from anabatch.store.live import CELLS, FEATURIZE
 from anabatch.store.parts import WrittenPart
+from anabatch.store.recipes import Cause, Reason, Recipe
 
+from . import standing
 from .job import Job
 
 if TYPE_CHECKING:
@@ -24,23 +27,42 @@ if TYPE_CHECKING:
 JOB = Job("featurize", reads=("cells",), writes=("features",), parameters=("featurize",))
 
 
-def extractor_digest(context: Context) -> str:
-    """Return the digest of the extractor; its weights are read for it, so once a plan.
+@dataclass(frozen=True)
+class Extractor:
+    """The features' network as a plan knows it; its weights are read for it, so once a plan.
 
-    Raises
-    ------
-    ConfigurationError
-        The crops are not of the size that the network takes.
+    Attributes
+    ----------
+    digest : str
+        What workers check theirs against.
+    recipe : Recipe
     """
-    crop = context.config.cells.crop
-    if crop != SIDE:
-        what = f"cells.crop is {crop}, and VGG16 describes crops of {SIDE} pixels"
-        raise ConfigurationError(what, f"Set cells.crop to {SIDE}, or stop at `anabatch segment`.")
-    return features_digest(context.config.featurize)
+
+    digest: str
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, context: Context) -> Extractor:
+        """Return that of a configuration, whose recipe the ledger then keeps.
+
+        Raises
+        ------
+        ConfigurationError
+            The crops are not of the size that the network takes.
+        """
+        crop = context.config.cells.crop
+        if crop != SIDE:
+            what = f"cells.crop is {crop}, and VGG16 describes crops of {SIDE} pixels"
+            remedy = f"Set cells.crop to {SIDE}, or stop at `anabatch segment`."
+            raise ConfigurationError(what, remedy)
+        config = context.config.featurize
+        found = cls(features_digest(config), featurize_recipe(config))
+        context.use(found.recipe)
+        return found
 
 
 def featurize_batch(
-    context: Context, archive: str, date: dt.date | None, sequence: int, extractor: str
+    context: Context, archive: str, date: dt.date | None, sequence: int, extractor: Extractor
 ) -> FeaturizeBatch:
     """Return the parameters of describing a cell part."""
     return FeaturizeBatch(
@@ -48,34 +70,51 @@ def featurize_batch(
         archive=archive,
         date=date,
         config=context.config.featurize,
-        extractor=extractor,
+        extractor=extractor.digest,
+        recipe=extractor.recipe.digest,
         threads=context.config.compute.threads,
         sequence=sequence,
         run=context.run,
     )
 
 
-def plan(context: Context) -> list[tuple[FeaturizeBatch, WrittenPart]]:
-    """Return the live cell parts whose features are missing or of other parameters."""
-    extractor = extractor_digest(context)
-    state = context.store.state
-    parts: dict[str, Action] = {a.part: a for a in state.stage(CELLS) if a.part}
-    stale = []
+@dataclass(frozen=True)
+class FeaturizePlan:
+    """What has to be described.
+
+    Attributes
+    ----------
+    batches : list of (FeaturizeBatch, WrittenPart)
+        Live cell parts whose features are missing or of another recipe.
+    reasons : dict
+        Why, by stage and unit.
+    """
+
+    batches: list[tuple[FeaturizeBatch, WrittenPart]]
+    reasons: dict[tuple[str, str], Reason]
+
+
+def plan(context: Context) -> FeaturizePlan:
+    """Compare the live cell parts with the ledger, by action keys, and adopt what is finished."""
+    extractor = Extractor.of(context)
+    recipe = extractor.recipe
+    parts: dict[str, Action] = {a.part: a for a in context.store.state.stage(CELLS) if a.part}
+    found = FeaturizePlan([], {})
     for path, cells in parts.items():
-        digest = str(cells.part_digest)
-        standing = state.get(FEATURIZE, path)
-        if standing is None or standing.key != featurize_key(digest, extractor):
+        key = featurize_key(str(cells.part_digest), recipe.digest)
+        upstream = Reason(Cause.UPSTREAM)
+        anew = standing.reason(context, FEATURIZE, path, key, recipe, otherwise=upstream)
+        if anew and not standing.adopt(context, FEATURIZE, path, key):
             number = context.next_sequence()
             batch = featurize_batch(context, cells.archive, cells.date, number, extractor)
-            stale.append((batch, WrittenPart(path, digest, ())))
-    return stale
+            found.batches.append((batch, WrittenPart(path, str(cells.part_digest), ())))
+            found.reasons[FEATURIZE, path] = anew
+    return found
 
 
-def graphs(
-    found: list[tuple[FeaturizeBatch, WrittenPart]], threads: int
-) -> Iterator[tuple[FeaturizeBatch, Any]]:
+def graphs(found: FeaturizePlan, threads: int) -> Iterator[tuple[FeaturizeBatch, Any]]:
     """Yield one graph a cell part; nothing is computed."""
-    for batch, cells in found:
+    for batch, cells in found.batches:
         yield batch, task(featurize, batch, cells, threads=threads)
 
 
@@ -84,10 +123,10 @@ def run(context: Context) -> None:
     found = plan(context)
 
     def done(_: FeaturizeBatch, part: WrittenPart) -> None:
-        context.store.state.put(part.actions)
+        context.store.state.put(standing.with_reasons(part.actions, found.reasons))
         if context.commit_is_due:
             context.commit()
 
     threads = context.config.compute.threads
-    context.execute("featurize", graphs(found, threads), len(found), done)
+    context.execute("featurize", graphs(found, threads), len(found.batches), done)
     context.commit()

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from anabatch.errors import PopulationError
 from anabatch.stages.population import MODEL, Application, Generation, Source, fitted_rows
 from anabatch.store.live import CELLS, LivePart, array_sources, live_parts
+from anabatch.store.recipes import Cause, Reason, Recipe, difference
+
+from . import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from anabatch.store.actions import Action
     from anabatch.store.state import State
@@ -28,15 +31,15 @@ class Kind:
         What is fitted: `kpca` or `kmeans`.
     name : str
         The model's name.
-    settings : str
-        Digest of parameters, code version and the kind of its input.
+    recipe : Recipe
+        What determines it beside its rows.
     refit_share : float
         Share of new and gone rows above which it is fitted again.
     """
 
     kind: str
     name: str
-    settings: str
+    recipe: Recipe
     refit_share: float
 
 
@@ -59,19 +62,21 @@ def current(state: State, kind: str, name: str) -> Action | None:
     return max(found, key=lambda action: action.unit, default=None)
 
 
-def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> str | None:
-    """Return why a model has to be fitted, in words; None if the current generation will do."""
+def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Reason | None:
+    """Return why a model has to be fitted; None if the current generation will do."""
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:
-        return "there is none yet"
-    if model.components["settings"] != kind.settings:
-        return "parameters or inputs changed"
+        return Reason(Cause.NEW)
+    if changed := difference(context.recipe(model.components["settings"]), kind.recipe):
+        return changed
+    if damage := context.damage(model.part):
+        return Reason(damage, str(model.part))
     before = fitted_rows(context.store.root, str(model.part))
     now = {source.live.path: source.live.rows for source in found}
     moved = sum(abs(now.get(path, 0) - before.get(path, 0)) for path in now.keys() | before.keys())
     share = moved / max(sum(before.values()), 1)
     if share > kind.refit_share:
-        return f"{share:.0%} of the cells are new or gone since the last fit"
+        return Reason(Cause.INPUT, f"{share:.0%} of the cells are new or gone since the last fit")
     return None
 
 
@@ -84,7 +89,7 @@ def next_generation(context: Context, kind: Kind, found: tuple[Source, ...]) -> 
         kind=kind.kind,
         name=kind.name,
         number=number,
-        settings=kind.settings,
+        settings=context.use(kind.recipe),
         rows={source.live.path: source.live.rows for source in found},
         sequence=context.next_sequence(),
         run=context.run,
@@ -98,7 +103,7 @@ def fit(
     graph: Callable[[], Any],
     *,
     least: int,
-    reason: str,
+    reason: Reason | None,
 ) -> bool:
     """Fit a generation and announce why; return whether there were cells enough.
 
@@ -112,58 +117,101 @@ def fit(
         Returns the graph of the fit.
     least : int
         Cells without which there is no point in starting.
-    reason : str
-        Why it is fitted, in words.
+    reason : Reason or None
+        Why it is fitted; None where it was asked for.
     """
     say = context.reporter
+    why = str(reason) if reason else "it was asked for"
     cells = sum(generation.rows.values())
     if cells < least:
         text = f"{job}: waits for more cells: there are {cells}, and it takes {least}"
         say.warn("too_few", text, job=job, cells=cells, least=least)
         return False
-    text = f"{job}: fitting generation {generation.number} of {generation.kind}: {reason}"
-    say.say("fit", text, job=job, generation=generation.number, reason=reason)
+    if standing.adopt(context, MODEL, generation.unit, generation.key):
+        return True
+    text = f"{job}: fitting generation {generation.number} of {generation.kind}: {why}"
+    say.say("fit", text, job=job, generation=generation.number, reason=why)
     try:
         fitted = context.cluster.backend.compute(graph())
     except PopulationError as error:
         say.warn("too_few", f"{job}: {error}", job=job)
         return False
-    context.store.state.put(fitted.actions)
+    identity = MODEL, generation.unit
+    reasons = {identity: reason} if reason else {}
+    context.store.state.put(standing.with_reasons(fitted.actions, reasons))
     return True
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a generation makes of a cell part.
+
+    Attributes
+    ----------
+    stage : str
+    source_stage : str
+        The stage that made the sources' arrays.
+    model : Action
+        The generation.
+    unit : callable
+        A cell part's path to the action's unit.
+    key : callable
+        The source's digest to the action's key.
+    """
+
+    stage: str
+    source_stage: str
+    model: Action
+    unit: Callable[[str], str]
+    key: Callable[[str], str]
+
+
 def applications(
-    context: Context,
-    found: tuple[Source, ...],
-    stage: str,
-    chunk: int,
-    stands: Callable[[str, str], bool],
-) -> Iterator[Application]:
-    """Yield the parts that a generation has not been applied to.
+    context: Context, found: tuple[Source, ...], target: Target, chunk: int
+) -> tuple[list[Application], dict[tuple[str, str], Reason]]:
+    """Return the parts that a generation has not been applied to, and why they have to be.
 
     Parameters
     ----------
     context : Context
     found : tuple of Source
-    stage : str
-        The stage that made the sources' arrays.
+    target : Target
     chunk : int
         Rows that are processed at once.
-    stands : callable
-        Whether the result for a cell part, with its source's digest, is there already.
     """
+    batches = []
+    reasons = {}
     for source in found:
-        made = context.store.state.get(stage, source.live.path)
-        if made is None or stands(source.live.path, str(made.part_digest)):
+        made = context.store.state.get(target.source_stage, source.live.path)
+        if made is None:
             continue
+        unit, key = target.unit(source.live.path), target.key(str(made.part_digest))
+        anew = _reason_to_apply(context, target, unit, key)
+        if anew is None or standing.adopt(context, target.stage, unit, key):
+            continue
+        reasons[target.stage, unit] = anew
         whole = LivePart(source.live.path, ((0, made.rows),), ())
-        yield Application(
-            store=context.store.root,
-            archive=made.archive,
-            date=made.date,
-            source=Source(whole, source.part, source.array),
-            digest=str(made.part_digest),
-            chunk=chunk,
-            sequence=context.next_sequence(),
-            run=context.run,
+        batches.append(
+            Application(
+                store=context.store.root,
+                archive=made.archive,
+                date=made.date,
+                source=Source(whole, source.part, source.array),
+                digest=str(made.part_digest),
+                chunk=chunk,
+                sequence=context.next_sequence(),
+                run=context.run,
+            )
         )
+    return batches, reasons
+
+
+def _reason_to_apply(context: Context, target: Target, unit: str, key: str) -> Reason | None:
+    action = context.store.state.get(target.stage, unit)
+    if action is None:
+        return Reason(Cause.NEW)
+    if action.key != key:
+        number = target.model.components["generation"]
+        return Reason(Cause.UPSTREAM, f"generation {number} of {target.model.unit.split('/')[0]}")
+    damage = context.damage(action.part)
+    return Reason(damage, str(action.part)) if damage else None

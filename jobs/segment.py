@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.compute import gather, task
 from anabatch.segmentation.models import segmentation_digest
-from anabatch.stages.cells import cells_key, cut
+from anabatch.stages.cells import cells_key, cells_recipe, cut
 from anabatch.stages.featurize import featurize
 from anabatch.stages.images import ImageBatch, ImageItem
-from anabatch.stages.segment import segment, segment_key
-from anabatch.store.actions import FAILED
+from anabatch.stages.segment import segment, segment_key, segment_recipe
+from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
 from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import WrittenPart
+from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
-from .featurize import extractor_digest, featurize_batch
+from . import standing
+from .featurize import Extractor, featurize_batch
 from .images import drop_orphans, drop_unshown, shown_images
 from .job import Job
 
@@ -47,6 +49,10 @@ Day: TypeAlias = "tuple[str, dt.date | None]"
 """An archive and a date of it."""
 
 
+Reasons: TypeAlias = dict[tuple[str, str], Reason]
+"""Why actions have to be done, by stage and unit."""
+
+
 @dataclass(frozen=True)
 class ImagePlan:
     """What the segmentation has to do.
@@ -59,11 +65,14 @@ class ImagePlan:
         Images whose label images stand, and whose cells are to be cut anew.
     unreachable : int
         Images to be segmented whose archive is not part of this run.
+    reasons : dict
+        Why, for both stages of every image of the batches.
     """
 
     fresh: tuple[ImageBatch, ...]
     recut: tuple[ImageBatch, ...]
     unreachable: int
+    reasons: Reasons
 
     @property
     def batches(self) -> int:
@@ -71,29 +80,49 @@ class ImagePlan:
         return len(self.fresh) + len(self.recut)
 
 
+@dataclass(frozen=True)
+class Recipes:
+    """What determines both stages beside the image."""
+
+    segment: Recipe
+    cells: Recipe
+
+    @classmethod
+    def of(cls, context: Context) -> Recipes:
+        """Return those of a configuration, which the ledger then keeps."""
+        both = cls(segment_recipe(context.config.segment), cells_recipe(context.config.cells))
+        context.use(both.segment)
+        context.use(both.cells)
+        return both
+
+
 def plan(context: Context) -> ImagePlan:
-    """Compare the live images with the ledger, by action keys."""
-    state = context.store.state
+    """Compare the live images with the ledger, by action keys, and adopt what is finished."""
+    recipes = Recipes.of(context)
+    digests = recipes.segment.digest, recipes.cells.digest
     roots = {archive.name: archive.path for archive in context.config.archives}
-    cells = context.config.cells.digest()
-    model = segmentation_digest(context.config.segment)
     fresh: list[tuple[Action, ImageItem]] = []
     recut: list[tuple[Action, ImageItem]] = []
+    reasons: Reasons = {}
     unreachable = 0
-    for image_id, acquisitions in shown_images(state).items():
+    for image_id, acquisitions in shown_images(context.store.state).items():
         reachable = [action for action in acquisitions if action.archive in roots]
         source = (reachable or acquisitions)[0]
+        if not context.wanted(source.date):
+            continue
         root = roots.get(source.archive, context.store.root)
-        item = _item(image_id, source, root, model, cells)
-        target = _target(state, item, fresh, recut)
-        if target is None or not context.wanted(source.date):
-            continue
-        if not reachable:
+        item = _item(image_id, source, root, digests)
+        found = _reasons(context, item, recipes)
+        if found and not reachable:
             unreachable += 1
-            continue
-        target.append((source, item))
+        elif found:
+            reasons |= found
+            (fresh if (SEGMENT, image_id) in found else recut).append((source, item))
     return ImagePlan(
-        tuple(_batches(context, fresh, model)), tuple(_batches(context, recut, model)), unreachable
+        tuple(_batches(context, fresh, recipes)),
+        tuple(_batches(context, recut, recipes)),
+        unreachable,
+        reasons,
     )
 
 
@@ -110,7 +139,7 @@ def graphs(
         Whether the features belong to the chain.
     """
     threads = context.config.compute.threads
-    extractor = extractor_digest(context) if with_features and plan.batches else None
+    extractor = Extractor.of(context) if with_features and plan.batches else None
     for batch in plan.fresh:
         segmented = task(segment, batch, threads=threads)
         yield batch, _chain(context, batch, segmented, extractor)
@@ -134,12 +163,13 @@ def run(context: Context, *, with_features: bool = False) -> None:
         context.commit(
             lambda action: (
                 (action.archive, action.date) in days
+                or action.stage == RECIPE
                 or state.get(action.stage, action.unit) is None
             )
         )
 
     def done(batch: ImageBatch, parts: list[WrittenPart]) -> None:
-        _take(state, parts)
+        _take(state, parts, found.reasons)
         day = (batch.archive, batch.date)
         left[day] -= 1
         if not left[day]:
@@ -156,9 +186,9 @@ def run(context: Context, *, with_features: bool = False) -> None:
     context.commit()
 
 
-def _item(image_id: str, source: Action, root: Path, model: str, cells: str) -> ImageItem:
+def _item(image_id: str, source: Action, root: Path, recipes: tuple[str, str]) -> ImageItem:
     pixels = float(source.components["pixels_per_reference_pixel"])
-    segmented = segment_key(image_id, pixels, model)
+    segmented = segment_key(image_id, pixels, recipes[0])
     return ImageItem(
         image_id=image_id,
         root=root,
@@ -166,30 +196,36 @@ def _item(image_id: str, source: Action, root: Path, model: str, cells: str) -> 
         sha256=str(source.components["file_sha256"]),
         pixels_per_reference_pixel=pixels,
         segment_key=segmented,
-        cells_key=cells_key(segmented, cells),
+        cells_key=cells_key(segmented, recipes[1]),
     )
 
 
-def _target(
-    state: State,
-    item: ImageItem,
-    fresh: list[tuple[Action, ImageItem]],
-    recut: list[tuple[Action, ImageItem]],
-) -> list[tuple[Action, ImageItem]] | None:
-    """Return the list that an image belongs to, or None if its results stand.
-
-    What failed is tried again: it failed in reading a file that the scan had read.
-    """
-    segmented = state.get(SEGMENT, item.image_id)
-    if segmented is None or segmented.key != item.segment_key or segmented.outcome == FAILED:
-        return fresh
-    cells = state.get(CELLS, item.image_id)
-    stands = cells is not None and cells.key == item.cells_key and cells.outcome != FAILED
-    return None if stands else recut
+def _reasons(context: Context, item: ImageItem, recipes: Recipes) -> Reasons:
+    """Return why an image's actions have to be done; nothing where they stand or are adopted."""
+    image, state = item.image_id, context.store.state
+    before = state.get(SEGMENT, image)
+    pixels = before.components.get("pixels") if before else None
+    other_scale = Reason(
+        Cause.INPUT, f"pixels per reference pixel {pixels} -> {item.pixels_per_reference_pixel}"
+    )
+    anew = standing.reason(
+        context, SEGMENT, image, item.segment_key, recipes.segment, otherwise=other_scale
+    )
+    if anew and not standing.adopt(context, SEGMENT, image, item.segment_key):
+        cause = Cause.UPSTREAM if state.get(CELLS, image) else Cause.NEW
+        return {(SEGMENT, image): anew, (CELLS, image): Reason(cause)}
+    segmented = state.get(SEGMENT, image)
+    if segmented is None or segmented.outcome == FAILED:
+        return {}  # it is in quarantine, and there is nothing to cut
+    upstream = Reason(Cause.UPSTREAM)
+    anew = standing.reason(context, CELLS, image, item.cells_key, recipes.cells, otherwise=upstream)
+    if anew and not standing.adopt(context, CELLS, image, item.cells_key):
+        return {(CELLS, image): anew}
+    return {}
 
 
 def _batches(
-    context: Context, items: list[tuple[Action, ImageItem]], model: str
+    context: Context, items: list[tuple[Action, ImageItem]], recipes: Recipes
 ) -> Iterator[ImageBatch]:
     """Cut images into batches of one archive, date and sample type, by reference megapixels."""
     by_kind: dict[tuple[str, dt.date | None, str], list[tuple[float, ImageItem]]] = defaultdict(
@@ -201,6 +237,8 @@ def _batches(
         megapixels = facts["width"] * facts["height"] / scale**2 / _MEGA
         by_kind[source.archive, source.date, facts["dtype"]].append((megapixels, item))
     limit = context.config.compute.batch_megapixels
+    model = segmentation_digest(context.config.segment)
+    digests = {SEGMENT: recipes.segment.digest, CELLS: recipes.cells.digest}
     for (archive, date, _), sized in by_kind.items():
         for chunk in _chunks(sized, limit):
             yield ImageBatch(
@@ -211,6 +249,7 @@ def _batches(
                 segment=context.config.segment,
                 model=model,
                 cells=context.config.cells,
+                recipes=digests,
                 max_pixels=context.config.scan.max_pixels,
                 threads=context.config.compute.threads,
                 sequence=context.next_sequence(),
@@ -237,7 +276,7 @@ def _standing(state: State, batch: ImageBatch) -> WrittenPart:
     return WrittenPart(None, None, tuple(action for action in found if action))
 
 
-def _chain(context: Context, batch: ImageBatch, segmented: Any, extractor: str | None) -> Any:
+def _chain(context: Context, batch: ImageBatch, segmented: Any, extractor: Extractor | None) -> Any:
     """Return the rest of a batch's way; without an extractor it ends with the cells."""
     threads = context.config.compute.threads
     cells = task(cut, batch, segmented, threads=threads)
@@ -247,14 +286,17 @@ def _chain(context: Context, batch: ImageBatch, segmented: Any, extractor: str |
     return gather([segmented, cells, task(featurize, described, cells, threads=threads)])
 
 
-def _take(state: State, parts: list[WrittenPart]) -> None:
-    """Take a batch's results over; an image that failed loses its older cells."""
+def _take(state: State, parts: list[WrittenPart], reasons: Reasons) -> None:
+    """Take a batch's results over. An image that failed loses its older cells; one that waits does not."""
     for part in parts:
-        state.put(part.actions)
-        for action in part.actions:
+        for action in standing.with_reasons(part.actions, reasons):
+            older = state.get(action.stage, action.unit)
+            if action.outcome == DEFERRED and older and older.outcome in (OK, NO_CELLS):
+                continue
+            state.put([action])
             if action.stage == SEGMENT and action.outcome == FAILED:
-                older = state.get(CELLS, action.unit)
-                state.delete([older] if older else [])
+                cells = state.get(CELLS, action.unit)
+                state.delete([cells] if cells else [])
 
 
 def _tell(context: Context, found: ImagePlan) -> None:

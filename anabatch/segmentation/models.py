@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anabatch.errors import WeightsError
 from anabatch.weights import WeightsFile, file_digest, manifest, shipped
@@ -93,11 +94,30 @@ def _download(name: str, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def segmentation_parameters(config: SegmentConfig) -> dict[str, Any]:
+    """Return the parameters that determine a segmentation beside weights, which have digests.
+
+    The device is left out: where networks run does not decide what they find.
+    """
+    return config.model_dump(mode="json", exclude={"device", "nuclei_model", "cell_model"})
+
+
+def segmentation_weights(config: SegmentConfig) -> dict[str, str]:
+    """Return the digests of a segmentation's weights, by the parameter that names them.
+
+    Weights count by their bytes, not by where they lie. Nothing of a network library is imported.
+
+    Raises
+    ------
+    WeightsError
+        A model that is named is not there.
+    """
+    names = ("nuclei_model", "cell_model") if uses_nuclei(config) else ("cell_model",)
+    return {name: _weights_key(resolve_model(getattr(config, name))) for name in names}
+
+
 def segmentation_digest(config: SegmentConfig) -> str:
     """Return 32 hex digits that change with all that determines a segmentation, and nothing else.
-
-    Weights count by their bytes, not by where they lie; the device is left out. Nothing of a
-    network library is imported.
 
     Parameters
     ----------
@@ -112,12 +132,9 @@ def segmentation_digest(config: SegmentConfig) -> str:
     WeightsError
         A model that is named is not there.
     """
-    cells = _weights_key(resolve_model(config.cell_model))
-    nuclei = _weights_key(resolve_model(config.nuclei_model)) if uses_nuclei(config) else ""
-    neutral = config.model_copy(
-        update={"device": "cpu", "nuclei_model": nuclei, "cell_model": cells}
-    )
-    return hashlib.blake2b(neutral.digest().encode(), digest_size=16).hexdigest()
+    both = {"parameters": segmentation_parameters(config), "weights": segmentation_weights(config)}
+    text = json.dumps(both, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def uses_nuclei(config: SegmentConfig) -> bool:

@@ -13,6 +13,7 @@ from anabatch.store.actions import FAILED, Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import ANNOTATE
 from anabatch.store.parts import PartWriter, WrittenPart
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,6 +38,8 @@ class AnnotateBatch:
     unit : str
         The unit of the action.
     key : str
+    recipe : str
+        Digest of the recipe.
     exports : tuple of str
         Relative paths of the exports.
     acquisitions : tuple of mapping
@@ -57,6 +60,7 @@ class AnnotateBatch:
     date: dt.date | None
     unit: str
     key: str
+    recipe: str
     exports: tuple[str, ...]
     acquisitions: tuple[Mapping[str, Any], ...]
     other_statuses: Mapping[str, frozenset[str]]
@@ -65,7 +69,9 @@ class AnnotateBatch:
     sequence: int
     run: str
 
-    def action(self, unit: str, **values: Any) -> Action:
+    def action(
+        self, unit: str, *, components: Mapping[str, Any] | None = None, **values: Any
+    ) -> Action:
         """Return an action of this batch."""
         return Action(
             stage=ANNOTATE,
@@ -74,8 +80,14 @@ class AnnotateBatch:
             date=self.date,
             sequence=self.sequence,
             run=self.run,
+            components={"recipe": self.recipe, **(components or {})},
             **values,
         )
+
+
+def annotate_recipe(vocabulary: str, layout: str) -> Recipe:
+    """Return what determines labels beside exports and acquisitions, by its digests."""
+    return Recipe(ANNOTATE, VERSION, models={"vocabulary": vocabulary, "layout": layout})
 
 
 def read_exports(

@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.cells import cut_cells
-from anabatch.errors import InputError
+from anabatch.errors import InputError, UnsettledFileError
 from anabatch.schema import to_table
-from anabatch.store.actions import FAILED, NO_CELLS, OK
+from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
 from anabatch.store.keys import action_key
 from anabatch.store.live import CELLS
 from anabatch.store.parts import Part, PartWriter, WrittenPart
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     from anabatch.cells import CutCells
+    from anabatch.config import CellsConfig
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
 VERSION = 1
 
 
-def cells_key(segmented: str, config: str) -> str:
-    """Return the key of cutting the cells of a segmented image, by its key and the parameters' digest."""
-    return action_key(stage=CELLS, version=VERSION, segmented=segmented, config=config)
+def cells_recipe(config: CellsConfig) -> Recipe:
+    """Return what determines cells beside their label images."""
+    return Recipe(CELLS, VERSION, config.model_dump(mode="json"))
+
+
+def cells_key(segmented: str, recipe: str) -> str:
+    """Return the key of cutting the cells of a segmented image, by its key and the recipe's digest."""
+    return action_key(stage=CELLS, segmented=segmented, recipe=recipe)
 
 
 def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
@@ -49,8 +56,13 @@ def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
             continue
         try:
             cells = _cut_image(batch, item, labels[item.image_id])
-        except InputError as error:
-            actions.append(batch.action(CELLS, item, outcome=FAILED, reason=str(error)))
+        except UnsettledFileError as error:
+            actions.append(batch.action(CELLS, item, outcome=DEFERRED, reason=str(error)))
+            continue
+        except InputError as error:  # the scan could read it, so it may be over tomorrow
+            again = {"transient": True}
+            action = batch.action(CELLS, item, outcome=FAILED, reason=str(error), components=again)
+            actions.append(action)
             continue
         outcome = OK if cells.rows else NO_CELLS
         place = {"first_row": len(rows), "rows": len(cells.rows)}

@@ -21,6 +21,7 @@ from anabatch.stages.population import Application, Generation, Source, draw_pil
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, cluster_unit
 from anabatch.store.parts import Part
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,12 @@ KIND = "kmeans"
 
 # More chunks than a part ever has, so that no two chunks share a seed.
 _CHUNKS_PER_PART = 1_000_000
+
+
+def cluster_recipe(config: ClusterConfig, embedding: str) -> Recipe:
+    """Return what determines clusters beside the embedding, by the digest of its model's part."""
+    parameters = config.model_dump(mode="json", exclude={"refit_share"})
+    return Recipe(CLUSTER, VERSION, parameters, {"embedding": embedding})
 
 
 def fit_pilot(store: Path, sources: tuple[Source, ...], config: ClusterConfig) -> BatchKMeans:

@@ -17,6 +17,7 @@ from anabatch.reduction import reduce_tree
 from anabatch.stages.population import Application, Generation, Source, draw_pilot, read_model
 from anabatch.store.keys import action_key
 from anabatch.store.live import EMBED
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,12 @@ KIND = "kpca"
 
 # A pilot of fewer rows a landmark places landmarks poorly (measured; see the kernel PCA's notes).
 _PILOT_ROWS_PER_LANDMARK = 30
+
+
+def embed_recipe(config: EmbedConfig, extractor: str) -> Recipe:
+    """Return what determines a kernel PCA beside the features, by the digest of their recipe."""
+    parameters = config.model_dump(mode="json", exclude={"refit_share"})
+    return Recipe(EMBED, VERSION, parameters, {"features": extractor})
 
 
 def fit_landmarks(

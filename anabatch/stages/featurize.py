@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anabatch.features.vgg16 import VGG16Features
+from anabatch.features.vgg16_weights import weights_digest
 from anabatch.stages.planned import as_planned
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import FEATURIZE
 from anabatch.store.parts import Part, PartWriter, WrittenPart
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -38,7 +40,9 @@ class FeaturizeBatch:
     date : datetime.date or None
     config : FeaturizeConfig
     extractor : str
-        Digest of the extractor's parameters and weights.
+        Digest of the extractor's parameters and weights, which workers check theirs against.
+    recipe : str
+        Digest of the recipe.
     threads : int
         Threads of the network.
     sequence : int
@@ -50,14 +54,21 @@ class FeaturizeBatch:
     date: dt.date | None
     config: FeaturizeConfig
     extractor: str
+    recipe: str
     threads: int
     sequence: int
     run: str
 
 
-def featurize_key(cells: str, extractor: str) -> str:
-    """Return the key of describing a cell part by an extractor, both given by their digests."""
-    return action_key(stage=FEATURIZE, version=VERSION, cells=cells, extractor=extractor)
+def featurize_recipe(config: FeaturizeConfig) -> Recipe:
+    """Return what determines features beside the crops; the weights are read for it."""
+    parameters = config.model_dump(mode="json", exclude={"weights"})
+    return Recipe(FEATURIZE, VERSION, parameters, {"weights": weights_digest(config.weights)})
+
+
+def featurize_key(cells: str, recipe: str) -> str:
+    """Return the key of describing a cell part by a recipe, both given by their digests."""
+    return action_key(stage=FEATURIZE, cells=cells, recipe=recipe)
 
 
 @lru_cache(maxsize=1)
@@ -90,10 +101,10 @@ def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
     action = Action(
         stage=FEATURIZE,
         unit=cells.path,
-        key=featurize_key(cells.digest, batch.extractor),
+        key=featurize_key(cells.digest, batch.recipe),
         archive=batch.archive,
         date=batch.date,
-        components={"extractor": batch.extractor},
+        components={"recipe": batch.recipe, "extractor": batch.extractor},
         rows=rows,
         sequence=batch.sequence,
         run=batch.run,

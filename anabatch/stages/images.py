@@ -11,6 +11,7 @@ from anabatch.store.live import SEGMENT
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,8 +55,10 @@ class ImageBatch:
     items : tuple of ImageItem
     segment : SegmentConfig
     model : str
-        Digest of the segmentation's parameters and weights.
+        Digest of the segmentation's parameters and weights, which workers check theirs against.
     cells : CellsConfig
+    recipes : mapping
+        Digests of the stages' recipes.
     max_pixels : int
     threads : int
         Threads of the networks.
@@ -70,6 +73,7 @@ class ImageBatch:
     segment: SegmentConfig
     model: str
     cells: CellsConfig
+    recipes: Mapping[str, str]
     max_pixels: int
     threads: int
     sequence: int
@@ -84,7 +88,14 @@ class ImageBatch:
             max_pixels=self.max_pixels,
         )
 
-    def action(self, stage: str, item: ImageItem, **values: Any) -> Action:
+    def action(
+        self,
+        stage: str,
+        item: ImageItem,
+        *,
+        components: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> Action:
         """Return the action of a stage on one of the batch's images."""
         key = item.segment_key if stage == SEGMENT else item.cells_key
         return Action(
@@ -95,5 +106,6 @@ class ImageBatch:
             date=self.date,
             sequence=self.sequence,
             run=self.run,
+            components={"recipe": self.recipes[stage], **(components or {})},
             **values,
         )

@@ -179,7 +179,7 @@ class Generation:
     number : int
         The generation, from 1.
     settings : str
-        Digest of parameters, code version and inputs' kind.
+        Digest of the recipe.
     rows : dict
         Live rows of every cell part that it was fitted on.
     sequence : int
@@ -200,6 +200,11 @@ class Generation:
         """The unit of the generation's action."""
         return generation_unit(self.kind, self.name, self.number)
 
+    @property
+    def key(self) -> str:
+        """The key of the generation's action."""
+        return action_key(settings=self.settings, rows=self.rows)
+
     def write(self, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> WrittenPart:
         """Write the model's arrays, and what it was fitted on."""
         components = {
@@ -211,7 +216,7 @@ class Generation:
         action = Action(
             stage=MODEL,
             unit=self.unit,
-            key=action_key(settings=self.settings, rows=self.rows),
+            key=self.key,
             components=components,
             rows=1,
             sequence=self.sequence,

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.errors import InputError
+from anabatch.errors import InputError, UnsettledFileError
+from anabatch.segmentation.models import segmentation_parameters, segmentation_weights
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.stages.planned import as_planned
-from anabatch.store.actions import FAILED
+from anabatch.store.actions import DEFERRED, FAILED
 from anabatch.store.keys import action_key
 from anabatch.store.live import SEGMENT
 from anabatch.store.parts import PartWriter, WrittenPart
+from anabatch.store.recipes import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anabatch.config import SegmentConfig
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
@@ -27,22 +30,24 @@ VERSION = 1
 _IMAGES_PER_SHARD = 4
 
 
-def segment_key(image_id: str, pixels_per_reference_pixel: float, model: str) -> str:
+def segment_recipe(config: SegmentConfig) -> Recipe:
+    """Return what determines a segmentation beside the image; weights are read for it."""
+    parameters, weights = segmentation_parameters(config), segmentation_weights(config)
+    return Recipe(SEGMENT, VERSION, parameters, weights)
+
+
+def segment_key(image_id: str, pixels_per_reference_pixel: float, recipe: str) -> str:
     """Return the key of segmenting an image.
 
     Parameters
     ----------
     image_id : str
     pixels_per_reference_pixel : float
-    model : str
-        Digest of the segmentation's parameters and weights.
+    recipe : str
+        Digest of the recipe.
     """
     return action_key(
-        stage=SEGMENT,
-        version=VERSION,
-        image=image_id,
-        pixels=pixels_per_reference_pixel,
-        model=model,
+        stage=SEGMENT, image=image_id, pixels=pixels_per_reference_pixel, recipe=recipe
     )
 
 
@@ -78,13 +83,19 @@ def segment(batch: ImageBatch) -> WrittenPart:
 
 
 def _read_all(batch: ImageBatch) -> tuple[list[tuple[ImageItem, NDArray[Any]]], list[Action]]:
-    """Read a batch's images; those that cannot be read become failures of both stages."""
+    """Read a batch's images; those that cannot be read now become failures, or wait."""
     readable, failures = [], []
     for item in batch.items:
         try:
             readable.append((item, batch.read(item)))
-        except InputError as error:
-            failures.append(batch.action(SEGMENT, item, outcome=FAILED, reason=str(error)))
+        except UnsettledFileError as error:
+            failures.append(batch.action(SEGMENT, item, outcome=DEFERRED, reason=str(error)))
+        except InputError as error:  # the scan could read it, so it may be over tomorrow
+            facts = {"transient": True}
+            action = batch.action(
+                SEGMENT, item, outcome=FAILED, reason=str(error), components=facts
+            )
+            failures.append(action)
     return readable, failures
 
 
@@ -93,6 +104,7 @@ def _segmented(
 ) -> Action:
     diameter = result.mean_nucleus_diameter
     facts = {
+        "pixels": item.pixels_per_reference_pixel,
         "array": array,
         "nuclei": int(result.nuclei.max(initial=0)),
         "cells": int(result.cells.max(initial=0)),

@@ -252,6 +252,15 @@ class Part:
         """Size of the part's files, in bytes."""
         return sum(size for size, _ in self._manifest["files"].values())
 
+    def actions(self) -> list[dict[str, Any]]:
+        """Return the rows of the actions that the part was written with; dates are text."""
+        rows: list[dict[str, Any]] = self._manifest["actions"]
+        return rows
+
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Return the size in bytes and the digest of every file, by its path in the part."""
+        return {name: self._file(name) for name in self._manifest["files"]}
+
     def rows(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read the table `<name>.parquet`."""
         path, data = self._verified(f"{name}.parquet")
