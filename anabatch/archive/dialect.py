@@ -49,20 +49,12 @@ def plain(text: str) -> str:
     return text.strip().replace(" ", "").replace("_", "").casefold()
 
 
-def _plain_name(name: str) -> str:
-    if not name or name != plain(name):
-        message = f"{name!r} must be in lower case, without spaces and underscores: {plain(name)!r}"
-        raise ValueError(message)
-    return name
-
-
-ColumnName = Annotated[str, AfterValidator(_plain_name)]
-ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+ColumnNames = tuple[Annotated[str, Field(pattern=r"\S")], ...]
 Separator = Annotated[str, Field(pattern=r'^[^"\r\n\w]$')]
 
 
 class Columns(Section):
-    """Names of the wanted columns, in lower case without spaces and underscores.
+    """Names of the wanted columns, whatever their case, spaces and underscores.
 
     Attributes
     ----------
@@ -74,9 +66,9 @@ class Columns(Section):
         The sample's number; a header without it is none the worse.
     """
 
-    image: ColumnNames = ("imname",)
-    pattern: ColumnNames = ("pattern", "screenpattern")
-    sample: tuple[ColumnName, ...] = ("sampleid", "sample")
+    image: Annotated[ColumnNames, Field(min_length=1)] = ("ImName",)
+    pattern: Annotated[ColumnNames, Field(min_length=1)] = ("Pattern", "ScreenPattern")
+    sample: ColumnNames = ("SampleId", "Sample")
 
 
 class Dialect(Section):
@@ -138,3 +130,7 @@ class Dialect(Section):
         """Return when an export was made, as text that sorts by time; empty if its name has none."""
         match = re.search(self.stamp_in_name, file_name)
         return (match["stamp"] or "") if match else ""
+
+
+LIS = Dialect()
+"""The dialect of the microscope's software."""

@@ -116,8 +116,8 @@ def test_the_encoding_is_recognised_and_recorded(data, encoding):
         pytest.param(b"\x81\x8d", "is no text", id="bytes that no encoding has"),
         pytest.param(b"LIS\nImName;Pattern\na.jpg;x\n" + bytes(8), "NUL bytes", id="zero tail"),
         pytest.param(b"LIS\nother;columns\n", "no header with the column ImName", id="no header"),
-        pytest.param(b"LIS\n\n\nImName;Pattern\n", "on its first two lines", id="late header"),
-        pytest.param(b"LIS\nImName,Pattern\na.jpg,x\n", "no header", id="commas"),
+        pytest.param(b"LIS\n\n\nImName;Pattern\n", "on its first 2 lines", id="late header"),
+        pytest.param(b"LIS\nImName|Pattern\na.jpg|x\n", "no header", id="bars"),
         pytest.param(b"\xff\xfeL", "is no text", id="half a UTF-16 character"),
     ],
 )
