@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from anabatch.report import (
     cluster_labels,
     components,
+    delta,
     fields,
     gallery,
     image_labels,
@@ -19,17 +20,20 @@ from anabatch.report import (
     quarantine,
 )
 from anabatch.report.population import read_population
-from anabatch.report.source import Source
+from anabatch.report.source import News, Source
 from anabatch.report.text import number, percent, plural, shown
 from anabatch.store.durable import replace_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from anabatch.config import ReportConfig
     from anabatch.report.section import Section
     from anabatch.store.root import Store
+
+
+_NO_NEWS = News()
 
 
 def build_report(
@@ -38,8 +42,7 @@ def build_report(
     *,
     config: ReportConfig,
     title: str = "anabatch report",
-    run: str | None = None,
-    events: Sequence[Mapping[str, Any]] = (),
+    news: News = _NO_NEWS,
     archive_roots: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write the report of a store as one HTML file.
@@ -57,10 +60,8 @@ def build_report(
         The file to write; its folder is made where it is missing.
     config : ReportConfig
     title : str
-    run : str, optional
-        The run whose news are told.
-    events : sequence of mapping
-        What that run said: `timestamp`, `level`, `event`, `message`, and an event's own facts.
+    news : News
+        The run whose news are told, what it said, and the report before it.
     archive_roots : mapping of str to Path, optional
         Archive name to its folder, from which the pictures of fields are read. Where one cannot be
         reached the report says so in the picture's place.
@@ -75,7 +76,7 @@ def build_report(
     PartCorruptError
         A part of the store is damaged.
     """
-    source = Source(store, config, run, events, archive_roots or {})
+    source = Source(store, config, news.run, news.events, archive_roots or {}, news.since)
     page = _environment().get_template("report.html")
     html = page.render(title=title, sections=_sections(source))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,7 @@ def _sections(source: Source) -> list[Section]:
     population = read_population(source, model) if model else None
     return [
         overview.section(source),
+        delta.section(source),
         incoming.section(source),
         image_labels.section(source),
         quarantine.section(source),

@@ -20,7 +20,7 @@ from anabatch.report.figures import (
 )
 from anabatch.report.section import Section
 from anabatch.stages.population import MODEL
-from anabatch.store.actions import FAILED
+from anabatch.store.actions import DEFERRED, FAILED
 from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class Day:
 
     Attributes
     ----------
-    files, quarantined, added : int
-        Files; those in quarantine; whole ones that this run read for the first time or anew.
+    files, quarantined, waiting, added : int
+        Files; those in quarantine; those put off to the next run; whole ones that this run read
+        for the first time or anew.
     images : set of str
     cells : int
         Cells of images that were first seen on this date.
@@ -62,6 +63,7 @@ class Day:
 
     files: int = 0
     quarantined: int = 0
+    waiting: int = 0
     added: int = 0
     images: set[str] = field(default_factory=set)
     cells: int = 0
@@ -105,8 +107,9 @@ def _days(source: Source) -> dict[tuple[str, dt.date | None], Day]:
     for action in source.scans:
         day = days[action.archive, action.date]
         day.files += 1
-        if action.outcome == FAILED:
-            day.quarantined += 1
+        if not action.components["image_id"]:
+            day.quarantined += action.outcome == FAILED
+            day.waiting += action.outcome == DEFERRED
             continue
         day.images.add(action.components["image_id"])
         day.added += bool(source.run) and action.run == source.run
@@ -134,7 +137,9 @@ def _stages(source: Source) -> list[dict[str, Any]]:
     """Return, stage by stage, how much there is, and how much of it this run did."""
     rows = []
     for stage, name in _STAGES.items():
-        actions = [a for a in source.store.state.stage(stage) if a.outcome != FAILED]
+        actions = [
+            a for a in source.store.state.stage(stage) if a.outcome not in (FAILED, DEFERRED)
+        ]
         done: list[Action] = [a for a in actions if source.run and a.run == source.run]
         rows.append({"name": name, "total": len(actions), "added": len(done)})
     return rows
@@ -148,7 +153,7 @@ def _plot(days: dict[tuple[str, dt.date | None], Day]) -> Plot:
     bad: Counter[str] = Counter()
     for (archive, date), day in days.items():
         name = _bar(archive, date, by_month=by_month)
-        older[name] += day.files - day.quarantined - day.added
+        older[name] += day.files - day.quarantined - day.waiting - day.added
         added[name] += day.added
         bad[name] += day.quarantined
     # undated archives stand behind all dates

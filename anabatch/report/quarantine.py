@@ -1,4 +1,4 @@
-"""Section: what failed, and why."""
+"""Section: what failed, and why, and what waits for the next run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from anabatch.report.section import Section
+from anabatch.store.actions import DEFERRED
 
 if TYPE_CHECKING:
     from anabatch.report.source import Source
@@ -15,9 +16,11 @@ _ROWS = 200
 
 
 def section(source: Source) -> Section:
-    """Gather the actions in quarantine, newest date first."""
-    failures = source.store.state.failures()
-    failures.sort(key=lambda action: (str(action.date or ""), action.identity), reverse=True)
+    """Gather the actions in quarantine, newest date first, and those that are put off."""
+    failures = sorted(source.store.state.failures(), key=_newest, reverse=True)
+    actions = source.store.state.actions()
+    waiting = [action for action in actions if action.outcome == DEFERRED]
+    waiting.sort(key=_newest, reverse=True)
     return Section(
         "quarantine",
         "Quarantine",
@@ -27,8 +30,15 @@ def section(source: Source) -> Section:
             "stages": Counter(action.stage for action in failures).most_common(),
             "rows": [_row(source, action) for action in failures[:_ROWS]],
             "more": max(0, len(failures) - _ROWS),
+            "waiting": len(waiting),
+            "waiting_rows": [_row(source, action) for action in waiting[:_ROWS]],
+            "waiting_more": max(0, len(waiting) - _ROWS),
         },
     )
+
+
+def _newest(action: Action) -> tuple[str, tuple[str, str]]:
+    return str(action.date or ""), action.identity
 
 
 def _row(source: Source, action: Action) -> dict[str, Any]:
@@ -36,14 +46,7 @@ def _row(source: Source, action: Action) -> dict[str, Any]:
         "stage": action.stage,
         "archive": action.archive,
         "date": str(action.date) if action.date else "",
-        "file": _file(source, action),
+        "file": source.place(action),
         "reason": action.reason or "no reason was given",
         "new": bool(source.run) and action.run == source.run,
     }
-
-
-def _file(source: Source, action: Action) -> str:
-    if "relative_path" in action.components:
-        return str(action.components["relative_path"])
-    image = source.images.get(action.unit)
-    return image.relative_path if image else action.unit

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anabatch.stages.population import MODEL, read_model
-from anabatch.store.live import ANNOTATE, SCAN
+from anabatch.store.live import ANNOTATE, SCAN, live_parts
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -53,6 +53,33 @@ class ImageFile:
         return self.relative_path.rpartition("/")[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The report before this one: the run that wrote it, and the version that it told of."""
+
+    run: str
+    version: int
+
+
+@dataclass(frozen=True)
+class News:
+    """What a report is to tell beside the store's state.
+
+    Attributes
+    ----------
+    run : str or None
+        The run whose news are told.
+    events : sequence of mapping
+        What that run said: `timestamp`, `level`, `event`, `message`, and an event's own facts.
+    since : Since or None
+        The report before this one, with which the store is compared.
+    """
+
+    run: str | None = None
+    events: Sequence[Mapping[str, Any]] = ()
+    since: Since | None = None
+
+
 @dataclass(frozen=True)
 class Source:
     """The store, and what the report is to say about it.
@@ -67,6 +94,8 @@ class Source:
         What that run said, in order.
     archive_roots : mapping
         Archive name to its folder, as far as they can be reached.
+    since : Since or None
+        The report before this one.
     """
 
     store: Store
@@ -74,6 +103,7 @@ class Source:
     run: str | None
     events: Sequence[Mapping[str, Any]]
     archive_roots: Mapping[str, Path]
+    since: Since | None = None
 
     @cached_property
     def scans(self) -> list[Action]:
@@ -111,15 +141,34 @@ class Source:
     @cached_property
     def labels(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """Labels of every image that has some, as (axis, label), in the axes' order."""
+        return self._annotations[0]
+
+    @cached_property
+    def terms(self) -> dict[str, frozenset[tuple[str, str]]]:
+        """The labels that stand in every part of the annotations, as (axis, label)."""
+        return self._annotations[1]
+
+    @cached_property
+    def _annotations(
+        self,
+    ) -> tuple[dict[str, tuple[tuple[str, str], ...]], dict[str, frozenset[tuple[str, str]]]]:
         found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for table in self.store.table("annotations").batches():
+        terms: dict[str, frozenset[tuple[str, str]]] = {}
+        parts = live_parts(self.store.state, ANNOTATE)
+        batches = self.store.table("annotations").batches()
+        for live, table in zip(parts, batches, strict=True):
+            here = set()
             for row in table.select(["image_id", "axis", "label"]).to_pylist():
-                if row["image_id"] and row["label"]:
-                    found[row["image_id"]].add((row["axis"], row["label"]))
-        return {
+                if row["label"]:
+                    here.add((row["axis"], row["label"]))
+                    if row["image_id"]:
+                        found[row["image_id"]].add((row["axis"], row["label"]))
+            terms[live.path] = frozenset(here)
+        labels = {
             image: tuple(sorted(labels, key=lambda pair: (AXES.index(pair[0]), pair[1])))
             for image, labels in found.items()
         }
+        return labels, terms
 
     def label_text(self, image_id: str) -> str:
         """Return an image's labels in one line."""
@@ -133,6 +182,13 @@ class Source:
             return image_id
         several = len(self.archives) > 1
         return f"{image.archive}: {image.relative_path}" if several else image.relative_path
+
+    def place(self, action: Action) -> str:
+        """Return the path of the file that an action was about, or else its unit."""
+        if "relative_path" in action.components:
+            return str(action.components["relative_path"])
+        image = self.images.get(action.unit)
+        return image.relative_path if image else action.unit
 
     def generation(self, kind: str, name: str = "archive") -> Action | None:
         """Return the newest generation of a population model, or None."""

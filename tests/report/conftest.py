@@ -171,6 +171,7 @@ class Laboratory:
             segment=SegmentConfig(),
             model="drawn",
             cells=CellsConfig(),
+            recipes={SEGMENT: "s", CELLS: "c"},
             max_pixels=10**6,
             threads=1,
             sequence=self.state.next_sequence(),

@@ -8,6 +8,7 @@ import pytest
 from anabatch.config import ReportConfig
 from anabatch.errors import PartCorruptError
 from anabatch.report.build import build_report
+from anabatch.report.source import News, Since
 from anabatch.store.parts import Part
 from anabatch.store.root import open_store
 
@@ -62,7 +63,7 @@ def folder(tmp_path_factory):
 def page(finished, folder):
     """The report of the finished store, with names and messages from somebody who means harm."""
     events = [{"event": "problem", "message": "x\udce9<i>: no\nUTF-8"}]
-    return report(finished, folder, title="<u>night\u202e</u>", events=events, run="run-1")
+    return report(finished, folder, title="<u>night\u202e</u>", news=News("run-1", events))
 
 
 def test_page_needs_no_network_and_no_script(page, folder):
@@ -79,7 +80,7 @@ def test_page_needs_no_network_and_no_script(page, folder):
 def test_contents_name_every_section_and_every_picture_is_described(page):
     anchors = {f"#{name}" for name in page.attributes("id")}
     assert set(page.attributes("href")) == anchors
-    assert len(anchors) == 10
+    assert len(anchors) == 11
     alts = page.attributes("alt")
     assert all(alts)
     assert len(alts) == sum(tag == "img" for tag, _ in page.elements)
@@ -140,7 +141,7 @@ def test_a_changed_or_missing_file_is_named_in_the_pictures_place(full, tmp_path
     (full.root / paths[1]).unlink()
     text = report(full, tmp_path).text
     assert f"{paths[0]} has changed since it was scanned" in text
-    assert f"{paths[1]} cannot be read: No such file or directory" in text
+    assert f"{paths[1]} is not there any more" in text
     assert text.count("This picture cannot be shown.") == 2
 
 
@@ -152,6 +153,18 @@ def test_the_same_store_gives_the_same_report(full, tmp_path):
         out = build_report(store, tmp_path / name, config=ReportConfig(), archive_roots=roots)
         pages.append(re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", out.read_text(encoding="utf-8")))
     assert pages[0] == pages[1]
+
+
+def test_news_since_the_last_report_are_shown_and_not_obeyed(full, tmp_path, hostile_name):
+    since = Since("run-<b>0</b>", full.store.version)
+    scans = full.state.stage("scan")
+    gone = [a for a in scans if a.components["relative_path"].endswith(hostile_name)]
+    full.state.delete(gone)
+    full.commit()
+    page = report(full, tmp_path, news=News("run-2", (), since))
+    assert "Compared with the report of run run-<b>0</b>" in page.text
+    assert "0 new images, 0 changed, 1 gone" in page.text
+    assert "Gone: 1 archive file step lab 20240103/001_SN09001/<script>alert(1)<b" in page.text
 
 
 def test_a_damaged_part_is_an_error_and_leaves_the_old_report(full, tmp_path):
