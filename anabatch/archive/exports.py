@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,10 @@ class Export:
     rows : tuple of ExportRow
     dialect : Dialect
         How it was read, and how its terms are.
+    separator : str
+        What stands between its fields.
+    columns : tuple of str
+        All columns of its header, in lower case without spaces and underscores.
     """
 
     relative_path: str
@@ -81,6 +85,8 @@ class Export:
     encoding: str
     rows: tuple[ExportRow, ...]
     dialect: Dialect = LIS
+    separator: str = field(default="", compare=False)
+    columns: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def made(self) -> tuple[str, str]:
@@ -155,7 +161,9 @@ def read_export(data: bytes, relative_path: str, dialect: Dialect = LIS) -> Expo
     text, encoding = decode_text(data, relative_path, dialect.encoding)
     header = _find_header(text, kind, relative_path, dialect)
     rows = tuple(_rows(text, header))
-    return Export(relative_path, kind, encoding, rows, dialect)
+    return Export(
+        relative_path, kind, encoding, rows, dialect, header.separator, header.columns
+    )
 
 
 def export_kind(relative_path: str, dialect: Dialect = LIS) -> Kind:
