@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,7 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from anabatch.errors import UnreadableImageError, UnsupportedImageError
+from anabatch.errors import InputError, UnreadableImageError, UnsupportedImageError
+from anabatch.wholeness import COPY_AGAIN, broken, check_end, invents_its_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,16 +23,80 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 """Pillow's names of the formats that are read."""
 
+MIN_SIDE = 16
+"""Pixels. No cell fits an image with a shorter side, and no stage can use it."""
+
+FLAGS = {
+    "alpha_ignored": "the image has transparency, which no stage looks at",
+    "bilevel_expanded": "the image is black and white (1 bit) and was made grey",
+    "bytes_after_end": "the file goes on after the end of the image, and that was not read",
+    "converted_from_cmyk": "the image is made for print (CMYK) and was converted to RGB",
+    "converted_from_ycbcr": "the image is in YCbCr and was converted to RGB",
+    "exif_orientation_ignored": "the file says that the picture should be turned, and it was not",
+    "exif_unreadable": "the file's EXIF block is broken; it was not needed",
+    "palette_expanded": "the image has a palette and was converted to RGB",
+    "tiff_orientation_applied": "the file says that the picture should be turned, and it was",
+}
+"""What may be odd about a file that is usable all the same, and what was decided about it."""
+
 # Pillow's 16-bit grey modes; everything else that is used decodes to 8 bits a channel.
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B"})
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 
+_MODE_FLAGS = {
+    "1": {"bilevel_expanded"},
+    "LA": {"alpha_ignored"},
+    "P": {"palette_expanded"},
+    "PA": {"palette_expanded", "alpha_ignored"},
+    "RGBA": {"alpha_ignored"},
+    "CMYK": {"converted_from_cmyk"},
+    "YCbCr": {"converted_from_ycbcr"},
+}
+
 # TIFF's tags of that name, and the value of the second that means "white is zero".
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
+# EXIF's and TIFF's tag for how the picture is turned or mirrored, and its values that do so.
+_ORIENTATION, _TURNED = 274, range(2, 9)
 
-def decode(data: bytes, *, max_pixels: int) -> NDArray[Any]:
-    """Decode the bytes of one image file with Pillow: all channels, no EXIF rotation.
+# How other files begin that are found under the name of an image.
+_OTHER_CONTENT = (
+    (b"GIF8", "GIF"),
+    (b"RIFF", "WebP or AVI"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP or Office"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+)
+
+# Where the JPEG library has no data it leaves all coefficients at zero, and a pixel at 128.
+_PADDING, _PADDING_ROUNDING = 128, 1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image file's picture.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (H, W) or (H, W, C), uint8 or uint16
+        As stored, all channels. Bilevel and palette images are expanded; CMYK becomes RGB.
+    format : str
+        One of :data:`FORMATS`: what the content is, whatever the file's name says.
+    flags : tuple of str
+        What is odd about the file, names of :data:`FLAGS`, sorted.
+    """
+
+    pixels: NDArray[Any]
+    format: str
+    flags: tuple[str, ...] = ()
+
+
+def decode(data: bytes, *, max_pixels: int) -> Decoded:
+    """Decode the bytes of one image file with Pillow: all channels, 16 bits kept, no EXIF rotation.
+
+    TIFF's own orientation tag is followed, as Pillow does; EXIF's in JPEG and PNG is not.
+    A file of several pictures (TIFF pages, animated PNG, a camera's multi-picture JPEG) is refused,
+    because nothing says which one is the field.
 
     Parameters
     ----------
@@ -41,36 +107,51 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[Any]:
 
     Returns
     -------
-    ndarray, shape (H, W) or (H, W, C), uint8 or uint16
-        Bilevel and palette images are expanded; CMYK becomes RGB.
+    Decoded
 
     Raises
     ------
     UnreadableImageError
-        The bytes are no image, or a broken one.
+        The bytes are no image, a broken one, or not all of one.
     UnsupportedImageError
-        The image is too large, or has a sample format that no stage can use.
+        The image is too large or too small, has several frames, or has a sample format that no
+        stage can use.
     """
     if not data:
         what = "the file is empty"
-        raise UnreadableImageError(what)
+        raise UnreadableImageError(what, COPY_AGAIN)
     try:
         with warnings.catch_warnings():
             # What Pillow warns of (odd metadata, a short read) either decodes all the same, or
             # is the error below.
             warnings.simplefilter("ignore")
-            with _open(data) as image:
-                _refuse_unusable(image, max_pixels)
-                return _pixels(image)
-    except UnsupportedImageError:
+            return _decode(data, max_pixels)
+    except (InputError, MemoryError):
+        # Too little memory says nothing of the file: how much it takes is known from its header.
         raise
     except UnidentifiedImageError as error:
-        what = "not a JPEG, PNG, TIFF or BMP image"
-        raise UnreadableImageError(what) from error
+        raise _no_image(data) from error
     except Exception as error:
         # Pillow's decoders raise whatever they stumble over in a broken file.
-        what = f"broken image: {error or type(error).__name__}"
-        raise UnreadableImageError(what) from error
+        raise broken(data, str(error) or type(error).__name__) from error
+
+
+def _decode(data: bytes, max_pixels: int) -> Decoded:
+    with _open(data) as image:
+        _refuse_unusable(image, max_pixels)
+        form = str(image.format)
+        end = check_end(form, data)
+        flags = {"bytes_after_end"} if end < len(data) else set()
+        # Pillow forgets this tag of TIFF when it loads, and loads when it is asked for EXIF: a
+        # broken picture must break here, for what is half loaded is not loaded a second time.
+        flags |= _tiff_flags(image)
+        image.load()
+        flags |= _flags(image)
+        suspicious = form == "JPEG" and _may_be_padded(image)
+        pixels = _pixels(image)
+    if suspicious and invents_its_end(data, end, lambda other: _shows(other, pixels)):
+        raise broken(data, "truncated, the data end before the picture does")
+    return Decoded(pixels, form, tuple(sorted(flags)))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -88,11 +169,16 @@ def _open(data: bytes) -> Image.Image:
     raise UnidentifiedImageError(what)
 
 
+def _no_image(data: bytes) -> UnreadableImageError:
+    if not data.strip(b"\0"):
+        return UnreadableImageError("the file holds nothing but zeros", COPY_AGAIN)
+    content = next((name for start, name in _OTHER_CONTENT if data.startswith(start)), None)
+    also = f": its content is {content}" if content else ""
+    return UnreadableImageError(f"not a JPEG, PNG, TIFF or BMP image{also}")
+
+
 def _refuse_unusable(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        what = f"{width} x {height} pixels are more than the limit of {max_pixels}"
-        raise UnsupportedImageError(what, "Raise scan.max_pixels if the image is real.")
+    _refuse_size(image, max_pixels)
     if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
         what = f"sample format {image.mode!r} is not supported"
         raise UnsupportedImageError(what, "Save the image with 8 or 16 bits a sample.")
@@ -106,6 +192,16 @@ def _refuse_unusable(image: Image.Image, max_pixels: int) -> None:
     if frames != 1:
         what = f"the file holds {frames} frames"
         raise UnsupportedImageError(what, "Save every frame as a file of its own.")
+
+
+def _refuse_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        what = f"{width} x {height} pixels are more than the limit of {max_pixels}"
+        raise UnsupportedImageError(what, "Raise scan.max_pixels if the image is real.")
+    if min(width, height) < MIN_SIDE:
+        what = f"{width} x {height} pixels are too few, no cell fits them"
+        raise UnsupportedImageError(what, f"An image has at least {MIN_SIDE} pixels a side.")
 
 
 def _deep_colour(image: Image.Image) -> bool:
@@ -133,6 +229,47 @@ def _pixels(image: Image.Image) -> NDArray[Any]:
         return np.asarray(image).astype(np.uint16)
     expanded = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}.get(image.mode)
     return np.array(image.convert(expanded) if expanded else image)
+
+
+def _tiff_flags(image: Image.Image) -> set[str]:
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_ORIENTATION) in _TURNED:
+        return {"tiff_orientation_applied"}
+    return set()
+
+
+def _flags(image: Image.Image) -> set[str]:
+    """Return what is odd about a loaded image."""
+    flags = set(_MODE_FLAGS.get(image.mode, ()))
+    if "transparency" in image.info:
+        flags |= {"alpha_ignored"}
+    if isinstance(image, TiffImageFile):
+        return flags
+    try:
+        # Pillow has tried this block already when it looked for the resolution, and told nobody.
+        Image.Exif().load(image.info.get("exif", b""))
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except Exception:  # noqa: BLE001 -- whatever its parser stumbles over; no pixel hangs on it
+        return flags | {"exif_unreadable"}
+    return flags | {"exif_orientation_ignored"} if turned else flags
+
+
+def _may_be_padded(image: Image.Image) -> bool:
+    """Tell whether a JPEG could lack a part of its data: progressive, or grey in its last pixel."""
+    if image.info.get("progressive"):
+        return True
+    width, height = image.size
+    corner = image.crop((width - 1, height - 1, width, height))
+    last = np.asarray(corner).astype(int)
+    return bool(np.all(np.abs(last - _PADDING) <= _PADDING_ROUNDING))
+
+
+def _shows(data: bytes, pixels: NDArray[Any]) -> bool:
+    """Tell whether bytes decode to a picture."""
+    try:
+        with _open(data) as image:
+            return np.array_equal(_pixels(image), pixels)
+    except OSError:
+        return False
 
 
 def image_id(pixels: NDArray[Any]) -> str:

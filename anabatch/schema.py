@@ -44,6 +44,15 @@ def _columns(name: str) -> tuple[dict[str, Any], ...]:
     return tuple(document["columns"])
 
 
+def _type(alias: str) -> pa.DataType:
+    """Return an Arrow type by its name; `list<TYPE>` too, which Arrow itself does not parse."""
+    if alias.startswith("list<"):
+        item = pa.type_for_alias(alias.removeprefix("list<").removesuffix(">"))
+        # The name that Parquet gives it, so that a table reads back as it was written.
+        return pa.list_(pa.field("element", item, nullable=False))
+    return pa.type_for_alias(alias)
+
+
 @cache
 def table_schema(name: str, *, derived: bool = True) -> pa.Schema:
     """Return the Arrow schema of a table.
@@ -66,7 +75,7 @@ def table_schema(name: str, *, derived: bool = True) -> pa.Schema:
         There is no such table.
     """
     return pa.schema(
-        pa.field(column["name"], pa.type_for_alias(column["type"]), column["nullable"])
+        pa.field(column["name"], _type(column["type"]), column["nullable"])
         for column in _columns(name)
         if derived or not column.get("derived", False)
     )
@@ -113,12 +122,16 @@ def _check_types(name: str, field: pa.Field, rows: list[Mapping[str, Any]]) -> N
     kind = str(field.type)
     for row in rows:
         value = row[field.name]
-        fits = isinstance(value, _PYTHON_TYPES[kind]) and (
-            kind == "bool" or not isinstance(value, bool)
-        )
-        if value is not None and not fits:
+        if value is not None and not _fits(value, field.type):
             what = f"column {field.name} of {name} is {kind}, and {value!r} is not"
             raise SchemaError(what)
+
+
+def _fits(value: object, kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(_fits(item, kind.value_type) for item in value)
+    python = _PYTHON_TYPES[str(kind)]
+    return isinstance(value, python) and (python is bool or not isinstance(value, bool))
 
 
 def validate(name: str, table: pa.Table, *, derived: bool = False) -> pa.Table:

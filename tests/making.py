@@ -38,6 +38,7 @@ def acquisition_row(image, **changes):
         "serum": f"1000000{image[-1]}",
         "status": "ok",
         "reason": None,
+        "flags": [],
     }
     return row | changes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
 OK = "ok"
 QUARANTINED = "quarantined"
+
+EXTENSION_DIFFERS = "extension_differs"
+"""Flag: the content is an image of another format than the file's name says."""
+
+# What a file's name says that it is; all suffixes of `walk.IMAGE_SUFFIXES`.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
 
 # A sample with at least this many digits is unique; older ones restart at 1 on every plate.
 _UNIQUE_SAMPLE_DIGITS = 8
@@ -78,23 +92,26 @@ def acquire(
     -------
     dict
         The row of `acquisitions` without `group`. A file that could not be decoded has status
-        `quarantined`, a reason, and null for everything that only its pixels could tell.
+        `quarantined`, a reason, and null for everything that only its pixels could tell. `flags`
+        are the names of :data:`anabatch.imaging.FLAGS` and :data:`EXTENSION_DIFFERS` that fit a
+        file that is used although it is odd.
     """
     row = _place(archive, layout, file)
     row |= {"size_bytes": len(data), "file_sha256": hashlib.sha256(data).hexdigest()}
     try:
-        pixels = imaging.decode(data, max_pixels=max_pixels)
+        image = imaging.decode(data, max_pixels=max_pixels)
     except InputError as error:
         row |= {"status": QUARANTINED, "reason": str(error)}
     else:
-        height, width = pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
         scale, _ = layout.reference_pixels(width, height, pixels_per_reference_pixel)
         row |= {
-            "image_id": imaging.image_id(pixels),
+            "image_id": imaging.image_id(image.pixels),
             "width": width,
             "height": height,
-            "dtype": str(pixels.dtype),
+            "dtype": str(image.pixels.dtype),
             "pixels_per_reference_pixel": scale,
+            "flags": sorted([*image.flags, *_name_flags(file.name, image.format)]),
         }
     return _with_serum(row)
 
@@ -147,7 +164,13 @@ def _place(archive: str, layout: Layout, file: ListedFile) -> dict[str, Any]:
         "serum": None,
         "status": OK,
         "reason": None,
+        "flags": [],
     }
+
+
+def _name_flags(name: str, form: str) -> list[str]:
+    suffix = PurePosixPath(name).suffix.lower()
+    return [] if _FORMATS[suffix] == form else [EXTENSION_DIFFERS]
 
 
 def _with_serum(row: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +219,7 @@ def read_signal(
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         what = f"{relative_path} has changed since it was scanned"
         raise UnsettledFileError(what, "The next run scans it again.")
-    return imaging.signal(imaging.decode(data, max_pixels=max_pixels))
+    return imaging.signal(imaging.decode(data, max_pixels=max_pixels).pixels)
 
 
 def serum(sample: str | None, plate: str | None, image_id: str) -> str:

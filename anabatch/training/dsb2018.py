@@ -80,14 +80,14 @@ def read(folder: Path, name: str) -> NucleusImage:
         A file is missing or broken.
     """
     try:
-        pixels = decode((folder / "images" / f"{name}.png").read_bytes(), max_pixels=_MAX_PIXELS)
+        image = decode((folder / "images" / f"{name}.png").read_bytes(), max_pixels=_MAX_PIXELS)
         labels = tifffile.imread(folder / "labels" / f"{name}.tif").astype(np.int32)
     except FileNotFoundError as error:
         what = f"{error.filename} is missing"
         raise UnreadableImageError(what) from error
     areas = np.unique(labels[labels > 0], return_counts=True)[1]
     diameter = 2 * float(np.sqrt(np.median(areas) / np.pi))
-    return NucleusImage(name, signal(pixels), labels, diameter / TYPICAL_NUCLEUS)
+    return NucleusImage(name, signal(image.pixels), labels, diameter / TYPICAL_NUCLEUS)
 
 
 def folder_digest(folder: Path) -> str:

@@ -28,7 +28,7 @@ from anabatch.schema import table_schema, to_table
 
 DATED = load_layout("dated")
 PATH = "20211214/005_SN08030/033_0ae00987379_1_202524401_3_14_05.png"
-PIXELS = np.dstack([np.full((12, 16), value, np.uint8) for value in (1, 200, 3)])
+PIXELS = np.dstack([np.full((18, 24), value, np.uint8) for value in (1, 200, 3)])
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_a_whole_row(root):
         "relative_path": PATH,
         "size_bytes": len(data),
         "file_sha256": hashlib.sha256(data).hexdigest(),
-        "width": 16,
-        "height": 12,
+        "width": 24,
+        "height": 18,
         "dtype": "uint8",
         "pixels_per_reference_pixel": 1.0,
         "plate": "0ae00987379",
@@ -69,6 +69,7 @@ def test_a_whole_row(root):
         "serum": "202524401",
         "status": "ok",
         "reason": None,
+        "flags": [],
     }
 
 
@@ -80,7 +81,7 @@ def test_rows_keep_the_schema_in_its_order(root):
 
 
 def test_the_users_table_of_sizes_goes_first(root):
-    row = scan(root, pixels_per_reference_pixel={"16x12": 2.5})
+    row = scan(root, pixels_per_reference_pixel={"24x18": 2.5})
     assert row["pixels_per_reference_pixel"] == 2.5
 
 
@@ -89,6 +90,7 @@ def test_an_image_that_is_only_called_jpeg_is_read_by_its_content(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "pat_1" / "a.jpg", format="PNG")
     row = scan(tmp_path, load_layout("unlabelled"))
     assert row["image_id"] == image_id(PIXELS)
+    assert row["flags"] == ["extension_differs"]
     assert row["serum"] == f"image:{row['image_id']}"
     assert (row["date"], row["run"], row["plate"], row["sample"]) == (None, None, None, None)
 
@@ -99,7 +101,7 @@ def test_an_image_that_is_only_called_jpeg_is_read_by_its_content(tmp_path):
         pytest.param(lambda data: b"", "the file is empty", id="empty"),
         pytest.param(lambda data: data[:50], "broken image", id="truncated"),
         pytest.param(lambda data: b"WellPos;ImName", "not a JPEG, PNG, TIFF or BMP", id="text"),
-        pytest.param(lambda data: bytes(len(data)), "not a JPEG, PNG, TIFF or BMP", id="zeros"),
+        pytest.param(lambda data: bytes(len(data)), "nothing but zeros", id="zeros"),
     ],
 )
 def test_a_bad_file_is_quarantined_with_its_reason(root, damage, reason):
@@ -112,12 +114,13 @@ def test_a_bad_file_is_quarantined_with_its_reason(root, damage, reason):
     assert row["size_bytes"] == len(data)
     empty = ("image_id", "width", "height", "dtype", "pixels_per_reference_pixel")
     assert [row[name] for name in empty] == [None] * 5
+    assert row["flags"] == []
     assert row["serum"] == "202524401"
 
 
 def test_an_image_that_is_too_large_is_quarantined_with_the_numbers(root):
     row = scan(root, max_pixels=100)
-    assert row["reason"].startswith("16 x 12 pixels are more than the limit of 100")
+    assert row["reason"].startswith("24 x 18 pixels are more than the limit of 100")
 
 
 def test_a_file_that_could_not_be_read_has_a_row_of_what_its_path_tells():

@@ -26,7 +26,7 @@ def test_every_image_is_an_acquisition_with_its_content_identity(store, archive_
     assert len(acquisitions) == len(on_disk) == 6
     by_path = acquisitions.set_index("relative_path").image_id
     for path in on_disk:
-        pixels = decode(path.read_bytes(), max_pixels=10**6)
+        pixels = decode(path.read_bytes(), max_pixels=10**6).pixels
         relative = path.relative_to(archive_of_six / "DATA").as_posix()
         assert by_path[relative] == image_id(pixels)
 
