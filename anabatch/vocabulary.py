@@ -1,8 +1,11 @@
 """The vocabulary of labels, as data: `schemas/labels/`, or a folder of the laboratory's own.
 
 - `vocabulary.csv` (label, axis, parent, icap, english, synonyms): all labels, each on one axis;
-- `lis_codes.csv` (code, alias_of, label): the codes of the laboratory information system;
+- `lis_codes.csv` (code, alias_of, label, names): the codes of the laboratory information system. The
+  column `names` may be missing: it has the names under which a code is known, over the years;
 - `hep_annot.csv` (class, labels): what the names of class folders mean.
+
+A layout can bring tables of codes and classes of its own.
 """
 
 from __future__ import annotations
@@ -11,23 +14,30 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from anabatch.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
 AXES = ("status", "pattern", "antigen", "class")
 """The axes of labels. Labels of the axis `class` are folder names, and not in the vocabulary."""
 
 NEGATIVE, NEGATIVE_CODE = "negative", 2
 POSITIVE, POSITIVE_CODE = "positive", 3
+
+CODE_TABLE, CLASS_TABLE = "lis_codes.csv", "hep_annot.csv"
+
+NameProblem = Literal["other_name", "unknown_name"]
+"""What can be wrong with the name beside a known code."""
 
 MAX_CODE = 32_767
 """Largest code: codes are kept as 16-bit integers."""
@@ -45,20 +55,28 @@ class Vocabulary:
         Code to its canonical code and label.
     classes : mapping
         Class name, in lower case and with single spaces, to its labels.
+    names : mapping
+        Code to the names under which it is known, as they stand in the code table; a code without
+        any goes by whatever name.
     """
 
     axes: Mapping[str, str]
     codes: Mapping[int, tuple[int, str]]
     classes: Mapping[str, tuple[str, ...]]
+    names: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Vocabulary:
+    def load(
+        cls, folder: Path | None = None, codes: str = CODE_TABLE, classes: str = CLASS_TABLE
+    ) -> Vocabulary:
         """Read a vocabulary.
 
         Parameters
         ----------
         folder : Path, optional
-            A folder with the three files; the shipped ones without it.
+            A folder with the files; the shipped ones without it.
+        codes, classes : str
+            The tables of codes and of class names: files in the folder, or absolute paths.
 
         Returns
         -------
@@ -72,11 +90,8 @@ class Vocabulary:
         """
         source = files("anabatch.schemas") / "labels" if folder is None else folder
         axes = _read_axes(source / "vocabulary.csv")
-        return cls(
-            axes=axes,
-            codes=_read_codes(source / "lis_codes.csv", axes),
-            classes=_read_classes(source / "hep_annot.csv", axes),
-        )
+        meanings, names = _read_codes(_table(source, codes), axes)
+        return cls(axes, meanings, _read_classes(_table(source, classes), axes), names)
 
     @cached_property
     def digest(self) -> str:
@@ -85,6 +100,7 @@ class Vocabulary:
             sorted(self.axes.items()),
             sorted(self.codes.items()),
             sorted(self.classes.items()),
+            sorted(self.names.items()),
         ]
         canonical = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
@@ -92,6 +108,44 @@ class Vocabulary:
     def resolve(self, code: int) -> tuple[int, str | None]:
         """Return a code's canonical code and label; an unknown code's label is None."""
         return self.codes.get(code, (code, None))
+
+    def check_name(self, code: int, name: str) -> NameProblem | None:
+        """Tell whether a code goes by this name.
+
+        Parameters
+        ----------
+        code : int
+        name : str
+            What stands beside the code. Case, accents, spaces and punctuation do not matter.
+
+        Returns
+        -------
+        {'other_name', 'unknown_name'} or None
+            The name is another code's; it is nobody's, and the code has names; nothing is wrong, or
+            there is nothing to compare.
+        """
+        canonical, label = self.resolve(code)
+        plain = normalise_name(name)
+        if label is None or not plain or canonical in self._codes_of_name.get(plain, ()):
+            return None
+        if plain in self._codes_of_name:
+            return "other_name"
+        return "unknown_name" if self.names_of(code) else None
+
+    def names_of(self, code: int) -> tuple[str, ...]:
+        """Return the names under which a code and its aliases are known."""
+        canonical, _ = self.resolve(code)
+        found = (names for of, names in self.names.items() if self.resolve(of)[0] == canonical)
+        return tuple(dict.fromkeys(name for names in found for name in names))
+
+    @cached_property
+    def _codes_of_name(self) -> dict[str, set[int]]:
+        """Canonical codes by name; a label is a name of its codes as well."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for code, (canonical, label) in self.codes.items():
+            for name in (label, *self.names.get(code, ())):
+                found[normalise_name(name)].add(canonical)
+        return dict(found)
 
     def class_labels(self, name: str) -> tuple[str, ...]:
         """Return a class name's labels, whatever its case and spaces; none for an unknown class."""
@@ -113,6 +167,16 @@ def normalise_class(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
+def normalise_name(name: str) -> str:
+    """Return a code's name in lower case, without accents, spaces and punctuation."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def _table(source: Traversable, name: str) -> Traversable:
+    return Path(name) if Path(name).is_absolute() else source / name
+
+
 def _read_axes(file: Traversable) -> dict[str, str]:
     axes: dict[str, str] = {}
     parents: dict[str, tuple[int, str]] = {}
@@ -131,26 +195,31 @@ def _read_axes(file: Traversable) -> dict[str, str]:
     return axes
 
 
-def _read_codes(file: Traversable, axes: Mapping[str, str]) -> dict[int, tuple[int, str]]:
+def _read_codes(
+    file: Traversable, axes: Mapping[str, str]
+) -> tuple[dict[int, tuple[int, str]], dict[int, tuple[str, ...]]]:
+    """Return code to canonical code and label, and code to names."""
     labels: dict[int, str] = {}
     aliases: dict[int, tuple[int, int]] = {}
-    for line, row in _rows(file, ("code", "alias_of", "label")):
+    names: dict[int, tuple[str, ...]] = {}
+    for line, row in _rows(file, ("code", "alias_of", "label"), ("names",)):
         code = _code(row["code"], file, line)
-        _require(
-            code not in labels and code not in aliases, file, line, f"code {code} stands twice"
-        )
+        twice = code in labels or code in aliases
+        _require(not twice, file, line, f"code {code} stands twice")
         _require(bool(row["alias_of"]) != bool(row["label"]), file, line, "needs alias_of or label")
         if row["alias_of"]:
             aliases[code] = (line, _code(row["alias_of"], file, line))
         else:
             _require(row["label"] in axes, file, line, f"unknown label {row['label']!r}")
             labels[code] = row["label"]
+        if known := tuple(filter(None, map(str.strip, row["names"].split(";")))):
+            names[code] = known
     for line, target in aliases.values():
         _require(target in labels, file, line, f"alias of {target}, which has no label")
     for code, status in ((NEGATIVE_CODE, NEGATIVE), (POSITIVE_CODE, POSITIVE)):
         _require(labels.get(code) == status, file, 1, f"code {code} must be {status!r}")
     canonical = {code: code for code in labels} | {code: to for code, (_, to) in aliases.items()}
-    return {code: (to, labels[to]) for code, to in canonical.items()}
+    return {code: (to, labels[to]) for code, to in canonical.items()}, names
 
 
 def _read_classes(file: Traversable, axes: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -172,26 +241,36 @@ def _code(text: str, file: Traversable, line: int) -> int:
     return int(text)
 
 
-def _rows(file: Traversable, columns: tuple[str, ...]) -> Iterable[tuple[int, dict[str, str]]]:
-    """Yield physical line and stripped fields of every row that is not blank."""
+def _rows(
+    file: Traversable, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterable[tuple[int, dict[str, str]]]:
+    """Yield physical line and stripped fields of every row that is not blank.
+
+    Fields of optional columns that the file does not have are empty.
+    """
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         what = f"the vocabulary's file {file} cannot be read: {error.strerror}"
-        remedy = "The folder needs vocabulary.csv, lis_codes.csv and hep_annot.csv."
+        remedy = (
+            f"The folder needs vocabulary.csv, {CODE_TABLE} and {CLASS_TABLE}, or the layout's own."
+        )
         raise ConfigurationError(what, remedy) from error
     except UnicodeDecodeError as error:
         what = f"{file} is not UTF-8"
         raise ConfigurationError(what, "Save it as CSV UTF-8, separated by commas.") from error
     reader = csv.reader(io.StringIO(text, newline=""))
     header = tuple(next(reader, []))
-    _require(header == columns, file, 1, f"the columns must be {', '.join(columns)}")
+    wanted = f"the columns must be {', '.join(columns)}"
+    wanted += f", and may be {', '.join(optional)}" if optional else ""
+    _require(header in (columns, (*columns, *optional)), file, 1, wanted)
     for fields in reader:
         if any(field.strip() for field in fields):
-            wrong = f"{len(fields)} fields, not {len(columns)}"
-            _require(len(fields) == len(columns), file, reader.line_num, wrong)
-            values = (field.strip() for field in fields)
-            yield reader.line_num, dict(zip(columns, values, strict=True))
+            wrong = f"{len(fields)} fields, not {len(header)}"
+            _require(len(fields) == len(header), file, reader.line_num, wrong)
+            row = dict.fromkeys(optional, "")
+            row |= zip(header, (field.strip() for field in fields), strict=True)
+            yield reader.line_num, row
 
 
 def _require(holds: bool, file: Traversable, line: int, problem: str) -> None:  # noqa: FBT001 -- a predicate

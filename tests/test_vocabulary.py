@@ -156,3 +156,59 @@ def test_a_missing_or_odd_file_is_refused(folder):
     (folder / "hep_annot.csv").unlink()
     with pytest.raises(ConfigurationError, match="The folder needs"):
         Vocabulary.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "problem"),
+    [
+        (15, "Mouchete", None),
+        (15, " MOUCHETÉ ", None),
+        (15, "Speckled", None),  # of its alias, 7
+        (7, "Mouchete", None),
+        (15, "speckled", None),  # its label
+        (25, "NUMA type 1", None),  # spaces do not matter
+        (15, "", None),
+        (15, "Homogene", "other_name"),
+        (19, "Nuclear Dots", "other_name"),
+        (15, "Tacheté", "unknown_name"),
+        (77, "Mouchete", None),  # the code is unknown, and its name no matter
+    ],
+)
+def test_a_code_goes_by_its_names(code, name, problem):
+    assert SHIPPED.check_name(code, name) == problem
+
+
+def test_every_shipped_code_has_names_and_none_is_of_two_codes():
+    assert all(SHIPPED.names_of(code) for code in SHIPPED.codes)
+    for code in SHIPPED.codes:
+        for name in (*SHIPPED.names_of(code), SHIPPED.resolve(code)[1] or ""):
+            assert SHIPPED.check_name(code, name) is None
+            canonical = SHIPPED.resolve(code)[0]
+            others = [c for c in SHIPPED.codes if SHIPPED.resolve(c)[0] != canonical]
+            assert {SHIPPED.check_name(other, name) for other in others} == {"other_name"}
+
+
+def test_a_code_table_without_names_takes_any_but_another_labels(folder):
+    table = folder / "lis_codes.csv"
+    lines = [line.rpartition(",")[0] for line in table.read_text(encoding="utf-8").splitlines()]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    bare = Vocabulary.load(folder)
+    assert bare.codes == SHIPPED.codes
+    assert bare.names == {}
+    assert bare.check_name(15, "Tacheté") is None
+    assert bare.check_name(15, "homogeneous") == "other_name"
+    assert bare.digest != SHIPPED.digest  # other rows would be flagged
+
+
+def test_a_layouts_own_tables_stand_beside_the_shipped_vocabulary(tmp_path):
+    codes = tmp_path / "codes.csv"
+    codes.write_text("code,alias_of,label\n2,,negative\n3,,positive\n70,,golgi\n", encoding="utf-8")
+    classes = tmp_path / "classes.csv"
+    classes.write_text("class,labels\nAppareil,golgi\n", encoding="utf-8")
+    own = Vocabulary.load(codes=str(codes), classes=str(classes))
+    assert own.resolve(70) == (70, "golgi")
+    assert own.resolve(14) == (14, None)
+    assert own.class_labels("appareil") == ("golgi",)
+    assert own.axes == SHIPPED.axes
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Vocabulary.load(codes="odd.csv")
