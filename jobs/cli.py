@@ -14,6 +14,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 
+from . import commands_nights
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -23,9 +24,11 @@ from .options import (
     LogFormat,
     LogOption,
     NameOption,
+    RecomputeOption,
     RefitOption,
     SchedulerOption,
     StoreOption,
+    VanishedOption,
     WorkersOption,
     make_config,
     store_path,
@@ -74,18 +77,20 @@ def _perform(
     raise typer.Exit(exit_code(None, quarantined))
 
 
-def _make_command(
-    name: str, description: str, *, creates: bool = False, refits: bool = False
-) -> None:
+_EXTRAS = ("accept_recompute", "accept_vanished", "refit")
+"""Options that some jobs have."""
+
+
+def _make_command(name: str, description: str, *extras: str, creates: bool = False) -> None:
     """Register the command of one job.
 
     Parameters
     ----------
     name, description : str
+    *extras : str
+        Those of the options in `_EXTRAS` that it has.
     creates : bool
         Whether it makes the store where there is none.
-    refits : bool
-        Whether it can be asked to fit a model that is not due.
     """
 
     def command(  # noqa: PLR0913 (one argument an option)
@@ -99,34 +104,48 @@ def _make_command(
         only_date: DateOption = None,
         log_format: LogOption = LogFormat.auto,
         *,
+        accept_recompute: RecomputeOption = False,
+        accept_vanished: VanishedOption = False,
         refit: RefitOption = False,
     ) -> None:
-        from functools import partial
         from importlib import import_module
 
         found = make_config(
             config, archive, layout, archive_name, store, scheduler=scheduler, workers=workers
         )
         limit_threads_of_this_process(found.compute.threads)
-        run = import_module(f".{name}", __package__).run
-        job = partial(run, refit=refit) if refits else run
+
+        def job(context: Context) -> None:
+            context.accept_recompute = accept_recompute
+            context.accept_vanished = accept_vanished
+            options = {"refit": refit} if "refit" in extras else {}
+            import_module(f".{name}", __package__).run(context, **options)
+
         _perform(job, found, log_format, only_date, create=creates)
 
-    if not refits:  # Typer makes an option of every parameter of the signature
-        signature = inspect.signature(command, eval_str=True)
-        kept = [p for p in signature.parameters.values() if p.name != "refit"]
-        command.__dict__["__signature__"] = signature.replace(parameters=kept)
+    # Typer makes an option of every parameter of the signature
+    unused = set(_EXTRAS) - set(extras)
+    signature = inspect.signature(command, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.name not in unused]
+    command.__dict__["__signature__"] = signature.replace(parameters=kept)
     app.command(name, help=description)(command)
 
 
-_make_command("run", "Do everything that is not done yet, and write the report.", creates=True)
-_make_command("scan", "Look for new, changed and gone images.", creates=True)
+_make_command(
+    "run",
+    "Do everything that is not done yet, and write the report.",
+    "accept_recompute",
+    "accept_vanished",
+    creates=True,
+)
+_make_command("scan", "Look for new, changed and gone images.", "accept_vanished", creates=True)
 _make_command("annotate", "Bring the labels of exports and class folders into the vocabulary.")
-_make_command("segment", "Find nuclei and cells, and cut the cells out.")
-_make_command("featurize", "Describe every cell by VGG16.")
-_make_command("embed", "Embed all cells by kernel PCA.", refits=True)
-_make_command("cluster", "Group all cells by k-means.", refits=True)
+_make_command("segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute")
+_make_command("featurize", "Describe every cell by VGG16.", "accept_recompute")
+_make_command("embed", "Embed all cells by kernel PCA.", "refit")
+_make_command("cluster", "Group all cells by k-means.", "refit")
 _make_command("report", "Write the report of the store as it is.")
+app.add_typer(commands_nights.app)
 
 
 @app.command()

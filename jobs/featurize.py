@@ -14,6 +14,7 @@ from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import Cause, Reason, Recipe
 
 from . import standing
+from .guards import refuse_recompute
 from .job import Job
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def graphs(found: FeaturizePlan, threads: int) -> Iterator[tuple[FeaturizeBatch,
 def run(context: Context) -> None:
     """Bring the features up to date."""
     found = plan(context)
+    refuse_recompute(context, found.reasons)
 
     def done(_: FeaturizeBatch, part: WrittenPart) -> None:
         context.store.state.put(standing.with_reasons(part.actions, found.reasons))

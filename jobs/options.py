@@ -45,6 +45,15 @@ DateOption = Annotated[
     dt.datetime | None,
     typer.Option("--only-date", formats=["%Y-%m-%d", "%Y%m%d"], help="Only this date's images."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for another program.")]
+RecomputeOption = Annotated[
+    bool,
+    typer.Option("--accept-recompute", help="Compute again more than guards.recompute_share."),
+]
+VanishedOption = Annotated[
+    bool,
+    typer.Option("--accept-vanished", help="Let more images go than guards.vanished_share."),
+]
 RefitOption = Annotated[
     bool, typer.Option("--refit", help="Fit it again, also where that is not due.")
 ]

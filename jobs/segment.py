@@ -23,6 +23,7 @@ from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
 from . import standing
 from .featurize import Extractor, featurize_batch
+from .guards import refuse_recompute
 from .images import drop_orphans, drop_unshown, shown_images
 from .job import Job
 
@@ -152,6 +153,7 @@ def run(context: Context, *, with_features: bool = False) -> None:
     """Bring label images and cells up to date, and commit date by date."""
     found = plan(context)
     _tell(context, found)
+    refuse_recompute(context, found.reasons)
     state = context.store.state
     drop_unshown(state)
     left = Counter((b.archive, b.date) for b in (*found.fresh, *found.recut))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from anabatch.store.collections import StoreTable
 
 LEDGER = "ledger"
+_MOST_FILES = 64
+"""Files of a ledger's version, above which a commit is followed by a fold."""
 RUNS = "runs"
 
 _ATTEMPTS = 3
@@ -136,7 +138,13 @@ class Store:
             return False
         self._ledger = self._ledger.commit(changes.put, changes.delete, run=run)
         self.state.settle(changes)
+        if len(self._ledger.files()) > _MOST_FILES:
+            self._ledger = self._ledger.fold(run=run)
         return True
+
+    def history(self, stage: str, unit: str) -> list[tuple[int, Action]]:
+        """Return what the ledger still tells of one unit: version and action, the oldest first."""
+        return self._ledger.history(stage, unit)
 
     def kept_since_commit(self, name: str) -> bool:
         """Whether some run has left a file of this name in its folder after the last commit.

@@ -1,0 +1,169 @@
+"""Explain: what was done with one image, when and why, and what would be done next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from anabatch.errors import ConfigurationError
+from anabatch.store.actions import GONE, Action
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER,
+    EMBED,
+    FEATURIZE,
+    SCAN,
+    SEGMENT,
+    cluster_unit,
+)
+
+from .standing import WHY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anabatch.store.root import Store
+    from anabatch.store.state import State
+
+    from .plan import Survey
+
+_LEAST_DIGITS = 6
+"""Digits of an image id that name it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage on the image, or on what holds it.
+
+    Attributes
+    ----------
+    stage, unit, outcome : str
+    when : str
+        When the run started that did it, ISO 8601 in UTC; empty if its name does not say.
+    run : str
+    why : str
+        Why it was done, or why it failed.
+    key : str
+    part : str or None
+        Where the result stands in the store.
+    next : str
+        Why the next run would do it again; empty if it would not.
+    past : tuple of str
+        What the ledger still tells of it from before, the oldest first.
+    """
+
+    stage: str
+    unit: str
+    outcome: str
+    when: str
+    run: str
+    why: str
+    key: str
+    part: str | None
+    next: str = ""
+    past: tuple[str, ...] = ()
+
+
+def explain(store: Store, image: str, survey: Survey | None = None) -> list[Step]:
+    """Return every stage of an image, in the order of the data's way.
+
+    Parameters
+    ----------
+    store : Store
+    image : str
+        An image id (six digits of it do), or the path of its file, or the end of that path.
+    survey : Survey, optional
+        What the next run would do.
+
+    Raises
+    ------
+    ConfigurationError
+        No image is called so, or several are.
+    """
+    scans = _scans(store.state, image)
+    planned = {(item.stage, item.unit): str(item.reason) for item in survey.items} if survey else {}
+    steps = []
+    for action in _way(store.state, scans):
+        # a scan is planned by the file's path, and features that follow from cells by the image
+        names = (action.unit, str(action.components.get("relative_path", "")))
+        coming = next((planned[action.stage, n] for n in names if (action.stage, n) in planned), "")
+        steps.append(_step(store, action, coming))
+    return steps
+
+
+def _scans(state: State, image: str) -> list[Action]:
+    found = [action for action in state.stage(SCAN) if _is_called(action, image)]
+    pictures = {action.components.get("image_id") or action.unit for action in found}
+    if not found:
+        what = f"no image of the store is called {image!r}"
+        raise ConfigurationError(what, "Give an image id, or the end of a file's path.")
+    if len(pictures) > 1:
+        paths = ", ".join(str(a.components["relative_path"]) for a in found[:5])
+        what = f"{len(pictures)} images are called {image!r}: {paths}"
+        raise ConfigurationError(what, "Give more of the path.")
+    picture = found[0].components.get("image_id")
+    return [
+        action
+        for action in state.stage(SCAN)
+        if action in found or (picture and action.components.get("image_id") == picture)
+    ]
+
+
+def _is_called(action: Action, image: str) -> bool:
+    path = str(action.components.get("relative_path", ""))
+    identity = str(action.components.get("image_id") or "")
+    by_id = len(image) >= _LEAST_DIGITS and identity.startswith(image)
+    by_path = path == image or path.endswith(f"/{image}") or image.endswith(f"/{path}")
+    return by_id or by_path
+
+
+def _way(state: State, scans: list[Action]) -> Iterator[Action]:
+    yield from scans
+    for day in dict.fromkeys(f"{a.archive}/{a.date or 'undated'}" for a in scans):
+        yield from _present(state.get(ANNOTATE, day))
+    picture = str(scans[0].components.get("image_id"))
+    yield from _present(state.get(SEGMENT, picture))
+    cells = state.get(CELLS, picture)
+    yield from _present(cells)
+    if cells and cells.part:
+        yield from _present(state.get(FEATURIZE, cells.part))
+        yield from _present(state.get(EMBED, cells.part))
+        yield from _present(state.get(CLUSTER, cluster_unit(cells.part)))
+
+
+def _present(action: Action | None) -> list[Action]:
+    return [action] if action else []
+
+
+def _step(store: Store, action: Action, coming: str) -> Step:
+    why = action.reason or str(action.components.get(WHY, ""))
+    past = store.history(action.stage, action.unit)[:-1]
+    return Step(
+        stage=action.stage,
+        unit=str(action.components.get("relative_path", action.unit)),
+        outcome=action.outcome,
+        when=run_time(action.run),
+        run=action.run,
+        why=why,
+        key=action.key,
+        part=action.part,
+        next=coming,
+        past=tuple(_past(version, older) for version, older in past),
+    )
+
+
+def _past(version: int, action: Action) -> str:
+    what = "gone" if action.outcome == GONE else action.outcome
+    why = action.reason or str(action.components.get(WHY, ""))
+    return f"version {version}: {what} {why}".rstrip()
+
+
+def run_time(run: str) -> str:
+    """Return when a run started, as its id says, ISO 8601 in UTC; empty if it does not say."""
+    try:
+        moment = datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return ""
+    return moment.isoformat()

@@ -1,0 +1,172 @@
+"""Plan: what the next run would do, and why, without doing any of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anabatch.errors import MissingRowsError
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.population import MODEL
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER_MODEL,
+    FEATURIZE,
+    SCAN,
+    SEGMENT,
+)
+from anabatch.store.recipes import Cause, Reason
+
+from . import annotate, cluster, embed, featurize, guards, scan, segment
+from .generations import applications, current, reason_to_fit, sources
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator
+
+    from anabatch.store.actions import Action
+
+    from .context import Context
+    from .generations import Kind, Target
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One action that the next run would do.
+
+    Attributes
+    ----------
+    stage, unit : str
+        As in the ledger; the unit of a file to be scanned is its path, and that of features which
+        follow from a segmentation is the image.
+    archive : str
+    date : datetime.date or None
+    reason : Reason
+    """
+
+    stage: str
+    unit: str
+    archive: str
+    date: dt.date | None
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the next run would do, as far as it is known before it starts.
+
+    Attributes
+    ----------
+    items : tuple of Planned
+    gone : int
+        Images that are no longer there.
+    adopted : int
+        Finished parts that a run which was killed left, and that would be taken over.
+    notes : tuple of str
+        What cannot be known before, and what a guard would refuse.
+    """
+
+    items: tuple[Planned, ...]
+    gone: int
+    adopted: int
+    notes: tuple[str, ...]
+
+    def counts(self) -> list[tuple[str, Reason, int]]:
+        """Return stage, reason and number of actions, in the order of the data's way."""
+        found = Counter((item.stage, item.reason) for item in self.items)
+        return [(stage, reason, number) for (stage, reason), number in found.items()]
+
+
+def survey(context: Context) -> Survey:
+    """Return what a run would do now. Nothing is computed, read from images, or written.
+
+    Parameters
+    ----------
+    context : Context
+        As :func:`~.looking.looking` gives it.
+
+    Raises
+    ------
+    GuardError
+        The archives have lost more images than a run would accept.
+    """
+    notes: list[str] = []
+    scanned = scan.plan(context)
+    files = [Planned(SCAN, *_file(entry)) for entry in scanned.reasons]
+    if files:
+        text = f"{len(files)} files are read first: what they hold decides what follows from them"
+        notes.append(text)
+    labels = annotate.plan(context)
+    images = segment.plan(context)
+    features = featurize.plan(context)
+    reasons = labels.reasons | images.reasons | features.reasons
+    items = [*files, *_of_labels(labels), *_of_images(images), *_of_features(features)]
+    for stage in (SEGMENT, CELLS, FEATURIZE):
+        share = context.config.guards.recompute_share
+        if guards.too_many(context, stage, reasons, share):
+            notes.append(f"{stage}: a run would stop here, and needs --accept-recompute")
+    try:
+        items += _of_models(context)
+    except MissingRowsError as error:
+        notes.append(f"embed and cluster come after the features: {error.what}")
+    gone = sum(action.stage == SCAN for action in scanned.gone)
+    return Survey(tuple(items), gone, context.adopted, tuple(notes))
+
+
+def _file(
+    entry: tuple[str, dt.date | None, str, Reason],
+) -> tuple[str, str, dt.date | None, Reason]:
+    archive, date, path, reason = entry
+    return path, archive, date, reason
+
+
+def _of_labels(plan: annotate.AnnotatePlan) -> Iterator[Planned]:
+    for batch in plan.batches:
+        reason = plan.reasons[ANNOTATE, batch.unit]
+        yield Planned(ANNOTATE, batch.unit, batch.archive, batch.date, reason)
+
+
+def _of_images(plan: segment.ImagePlan) -> Iterator[Planned]:
+    batches = (*plan.fresh, *plan.recut)
+    places = {item.image_id: batch for batch in batches for item in batch.items}
+    for stage in (SEGMENT, CELLS, FEATURIZE):
+        for image, batch in places.items():
+            # features follow from cells, image by image
+            reason = plan.reasons.get((CELLS if stage == FEATURIZE else stage, image))
+            if reason is None:
+                continue
+            if stage == FEATURIZE and reason.cause != Cause.NEW:
+                reason = Reason(Cause.UPSTREAM)
+            yield Planned(stage, image, batch.archive, batch.date, reason)
+
+
+def _of_features(plan: featurize.FeaturizePlan) -> Iterator[Planned]:
+    for batch, cells in plan.batches:
+        path = str(cells.path)
+        yield Planned(FEATURIZE, path, batch.archive, batch.date, plan.reasons[FEATURIZE, path])
+
+
+def _of_models(context: Context) -> Iterator[Planned]:
+    yield from _of_model(context, embed.model_kind(context), "features", embed.target)
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    if embedding is not None:
+        kind = cluster.model_kind(context, embedding)
+        yield from _of_model(context, kind, "embedding", cluster.target)
+
+
+def _of_model(
+    context: Context, kind: Kind, array: str, target: Callable[[Action], Target]
+) -> Iterator[Planned]:
+    found = sources(context.store.state, array)
+    if found and (reason := reason_to_fit(context, kind, found)):
+        yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
+    model = current(context.store.state, kind.kind, kind.name)
+    if model is None:
+        return
+    batches, reasons = applications(context, found, target(model), chunk=1)
+    named = target(model)
+    for batch in batches:
+        unit = named.unit(batch.cells)
+        yield Planned(named.stage, unit, batch.archive, batch.date, reasons[named.stage, unit])
