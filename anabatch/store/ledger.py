@@ -26,6 +26,7 @@ from anabatch.schema import table_schema
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
 from anabatch.store.ledger_rows import folded, read_rows, to_actions, write_actions, write_rows
+from anabatch.store.seals import seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -274,6 +275,7 @@ class Ledger:
             sync_file(path)
             sync_file(log / "_last_checkpoint")
         sync_folder(log)
+        seal(self.folder, self.version)
 
 
 def mend(folder: Path) -> int | None:
