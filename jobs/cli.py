@@ -14,7 +14,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 
-from . import commands_nights
+from . import commands_nights, commands_watch
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -59,13 +59,14 @@ def _perform(
     date: dt.datetime | None,
     *,
     create: bool,
+    command: str,
 ) -> None:
     """Run a job in a session, and end the process with its exit code."""
     from .session import session
 
     reporter = Reporter(log_format.value)
     only_date = date.date() if date else None
-    with session(config, reporter, create=create, only_date=only_date) as context:
+    with session(config, reporter, create=create, only_date=only_date, command=command) as context:
         job(context)
         quarantined = len(context.store.state.failures())
         if not context.did_something:
@@ -121,7 +122,7 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
             options = {"refit": refit} if "refit" in extras else {}
             import_module(f".{name}", __package__).run(context, **options)
 
-        _perform(job, found, log_format, only_date, create=creates)
+        _perform(job, found, log_format, only_date, create=creates, command=name)
 
     # Typer makes an option of every parameter of the signature
     unused = set(_EXTRAS) - set(extras)
@@ -146,6 +147,7 @@ _make_command("embed", "Embed all cells by kernel PCA.", "refit")
 _make_command("cluster", "Group all cells by k-means.", "refit")
 _make_command("report", "Write the report of the store as it is.")
 app.add_typer(commands_nights.app)
+app.add_typer(commands_watch.app)
 
 
 @app.command()

@@ -57,7 +57,8 @@ def changes_since(store: Store, version: int) -> list[Change]:
     """
     if version == store.version:
         return []
-    return compare(open_store(store.root, version).state.actions(), store.state.actions())
+    with open_store(store.root, version) as older:
+        return compare(older.state.actions(), store.state.actions())
 
 
 def compare(before: Iterable[Action], now: Iterable[Action]) -> list[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 _HOLDER = "lock.json"
+
+_SECONDS = 0.3
+"""How long to wait for the lock: whoever only asks who holds it does so for a moment."""
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def hold(store: Path, *, run: str) -> Iterator[None]:
     StoreLockedError
         Another run holds the store; the message says who.
     """
-    lock = FileLock(store / LOCK, timeout=0)
+    lock = FileLock(store / LOCK, timeout=_SECONDS)
     try:
         lock.acquire()
     except Timeout as error:
@@ -51,6 +55,27 @@ def hold(store: Path, *, run: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def holder(store: Path) -> str | None:
+    """Return who holds the store at this moment, in words; None if nobody does.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+    """
+    try:
+        descriptor = os.open(store / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # nobody ever has
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(store)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _holder(store: Path) -> str:

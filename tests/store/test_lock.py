@@ -7,11 +7,13 @@ import sys
 import pytest
 
 from anabatch.errors import StoreLockedError
+from anabatch.store import lock
 from anabatch.store.lock import hold
 
 HOLDER = """
 import sys
 from pathlib import Path
+from anabatch.store import lock
 from anabatch.store.lock import hold
 
 with hold(Path(sys.argv[1]), run="the-first"):
@@ -90,3 +92,14 @@ def test_a_full_disk_gives_the_store_back(tmp_path, monkeypatch):
             pytest.fail("held without a name")
     with hold(tmp_path, run="2"):
         pass
+
+
+def test_asking_who_holds_it_takes_nothing(tmp_path, holder):
+    assert "the-first" in str(lock.holder(tmp_path))
+    holder.communicate("")
+    assert lock.holder(tmp_path) is None
+
+
+def test_nobody_has_ever_held_it(tmp_path):
+    assert lock.holder(tmp_path) is None
+    assert not list(tmp_path.iterdir())
