@@ -108,7 +108,7 @@ def invents_its_end(data: bytes, end: int, same: Callable[[bytes], bool]) -> boo
     end : int
         Where it ends, as :func:`check_end` says.
     same : callable
-        Tells whether a file's content decodes to the picture that `data` decode to.
+        Tells whether a file's content decodes, and to the picture that `data` decode to.
 
     Returns
     -------

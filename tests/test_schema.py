@@ -1,4 +1,5 @@
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,3 +173,27 @@ def test_derived_columns_are_wanted_when_asked_for():
         validate("acquisitions", stored, derived=True)
     whole = table_schema("acquisitions").empty_table()
     assert validate("acquisitions", whole, derived=True) is whole
+
+
+def test_a_column_may_hold_lists_of_text():
+    kind = table_schema("acquisitions").field("flags").type
+    assert pa.types.is_list(kind)
+    assert kind.value_type == pa.string()
+
+
+@pytest.mark.parametrize("value", [None, "alpha_ignored", [None], [1], ("alpha_ignored",)])
+def test_what_is_no_list_of_text_is_refused(value):
+    row = dict.fromkeys(table_schema("acquisitions", derived=False).names)
+    row |= dict.fromkeys(
+        ("acquisition_id", "archive", "layout", "file_name", "relative_path", "status"), "x"
+    )
+    row |= {"size_bytes": 1, "flags": []}
+    assert to_table("acquisitions", [row, row | {"flags": ["a", "b"]}]).num_rows == 2
+    with pytest.raises(SchemaError, match="flags"):
+        to_table("acquisitions", [row | {"flags": value}])
+
+
+def test_lists_come_back_from_parquet_as_they_were(tmp_path):
+    table = to_table("acquisitions", [])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert pq.read_table(tmp_path / "a.parquet").schema.equals(table.schema, check_metadata=False)

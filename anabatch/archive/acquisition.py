@@ -170,7 +170,7 @@ def _place(archive: str, layout: Layout, file: ListedFile) -> dict[str, Any]:
 
 def _name_flags(name: str, form: str) -> list[str]:
     suffix = PurePosixPath(name).suffix.lower()
-    return [] if _FORMATS[suffix] == form else [EXTENSION_DIFFERS]
+    return [] if _FORMATS.get(suffix, form) == form else [EXTENSION_DIFFERS]
 
 
 def _with_serum(row: dict[str, Any]) -> dict[str, Any]:
