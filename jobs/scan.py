@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from anabatch.archive.acquisition import acquisition_id
-from anabatch.archive.layout import file_date
-from anabatch.archive.walk import is_below
 from anabatch.compute import task
-from anabatch.errors import GuardError
-from anabatch.stages.scan import ScanBatch, scan, settings_digest
-from anabatch.store.actions import FAILED, OK, Action
-from anabatch.store.keys import action_key
-from anabatch.store.live import LIST, SCAN
+from anabatch.stages.scan import ScanBatch, ScanResult, look, scan
+from anabatch.store.actions import DEFERRED, FAILED, OK, Action
+from anabatch.store.statcache import CTIME, INODE
 
 from .images import drop_unshown
 from .job import Job
+from .places import gone, keep_listed, list_action
+from .stale import SHARE, ArchiveFiles, ToRead
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from anabatch.archive.layout import Layout
-    from anabatch.archive.listing import ListedFile, Listing
-    from anabatch.config import ArchiveConfig
-    from anabatch.store.parts import WrittenPart
+    from anabatch.store.recipes import Reason
 
     from .context import Context
 
 JOB = Job("scan", reads=("archive",), writes=("acquisitions",), parameters=("archives", "scan"))
 
 _FILES_PER_BATCH = 40
+_FILES_IN_THIS_PROCESS = 400
+"""So many files that are probably what they were are read without starting a cluster."""
+_SAVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -41,89 +39,198 @@ class ScanPlan:
 
     Attributes
     ----------
+    files : tuple of ArchiveFiles
+        What is known of every archive's files.
     batches : tuple of ScanBatch
-        New and changed files.
+        Files to be read by tasks: new ones, changed ones, and those that may have changed if they
+        are many.
+    looks : tuple of ScanBatch
+        Files to be read in this process: few that may have changed, and the share whose turn it is.
+    adopted : tuple of Action
+        Finished rows of runs that were killed.
     gone : tuple of Action
-        Acquisitions whose file is no longer there, and problems that are solved.
+        Acquisitions whose file is no longer there.
     problems : tuple of Action
         Places of the archives that could not be read, as failures.
+    young : tuple of Action
+        Files that changed too shortly ago, as deferred.
     unchanged : int
-        Files that are as they were.
+        Files that are as they were, as far as their names, sizes and times tell.
+    reasons : tuple of (archive, date, relative path, Reason)
+        Why files are read; of a file that may have changed, it is what speaks for it. The share
+        whose turn it is has none.
     """
 
+    files: tuple[ArchiveFiles, ...]
     batches: tuple[ScanBatch, ...]
+    looks: tuple[ScanBatch, ...]
+    adopted: tuple[Action, ...]
     gone: tuple[Action, ...]
     problems: tuple[Action, ...]
+    young: tuple[Action, ...]
     unchanged: int
+    reasons: tuple[tuple[str, dt.date | None, str, Reason], ...]
 
 
 def plan(context: Context) -> ScanPlan:
-    """Compare every archive with the ledger, by name, size and time of its files."""
+    """Compare every archive with the ledger, by name, size and times of its files."""
+    every = tuple(ArchiveFiles(context, archive) for archive in context.config.archives)
+    for files in every:
+        _tell(context, files)
     batches: list[ScanBatch] = []
-    gone: list[Action] = []
-    problems: list[Action] = []
-    unchanged = 0
-    for archive in context.config.archives:
-        layout = context.layout(archive)
-        listing = context.listing(archive)
-        _tell(context, archive, layout, listing)
-        wanted = [f for f in listing.images if context.wanted(file_date(f.relative_path, layout))]
-        stale = _stale(context, archive, layout, wanted)
-        unchanged += len(wanted) - len(stale)
-        batches += _batches(context, archive, layout, stale)
-        gone += _gone(context, archive, listing)
-        met = [_problem(context, archive, path, reason) for path, reason in listing.problems]
-        standing = {a.unit: a for a in context.store.state.stage(LIST) if a.archive == archive.name}
-        problems += [a for a in met if a.unit not in standing or standing[a.unit].key != a.key]
-        gone += [standing[unit] for unit in standing.keys() - {a.unit for a in met}]
-    return ScanPlan(tuple(batches), tuple(gone), tuple(problems), unchanged)
+    looks: list[ScanBatch] = []
+    for files in every:
+        found = files.found
+        many = len(found.doubtful) > _FILES_IN_THIS_PROCESS
+        batches += _batches(context, files, found.fresh + (found.doubtful if many else []))
+        here = found.share + ([] if many else found.doubtful)
+        looks += [_batch(context, files, here)] if here else []
+    return ScanPlan(
+        files=every,
+        batches=tuple(batches),
+        looks=tuple(looks),
+        adopted=tuple(action for files in every for action in files.found.adopted),
+        gone=tuple(action for files in every for action in gone(context, files)),
+        problems=tuple(
+            list_action(context, files, path, FAILED, reason)
+            for files in every
+            for path, reason in files.listing.problems
+        ),
+        young=tuple(
+            list_action(context, files, path, DEFERRED, reason)
+            for files in every
+            for path, reason in files.found.young.items()
+        ),
+        unchanged=sum(len(files.found.unchanged) + len(files.found.share) for files in every),
+        reasons=tuple(
+            (files.archive.name, files.listing.dates[path], path, item.reason)
+            for files in every
+            for item in (*files.found.fresh, *files.found.doubtful)
+            for path in (item.file.relative_path,)
+        ),
+    )
 
 
-def graphs(plan: ScanPlan, threads: int) -> Iterator[tuple[ScanBatch, Any]]:
+def graphs(batches: Iterable[ScanBatch], threads: int) -> Iterator[tuple[ScanBatch, Any]]:
     """Yield one graph a batch; nothing is computed."""
-    for batch in plan.batches:
+    for batch in batches:
         yield batch, task(scan, batch, threads=threads)
 
 
 def run(context: Context) -> None:
     """Bring `acquisitions` up to date."""
     found = plan(context)
-    state = context.store.state
-
-    def done(_: ScanBatch, part: WrittenPart) -> None:
-        state.put(part.actions)
-
-    threads = context.config.compute.threads
-    context.execute("scan", graphs(found, threads), len(found.batches), done)
-    state.delete(found.gone)
-    state.put(found.problems)
-    drop_unshown(state)
-    files = sum(len(batch.files) for batch in found.batches)
-    gone = sum(action.stage == SCAN for action in found.gone)
-    context.reporter.say(
-        "scanned",
-        f"scan: {files} new or changed images, {gone} gone, {found.unchanged} unchanged",
-        read=files,
-        gone=gone,
-        unchanged=found.unchanged,
-    )
-    _warn_of_sizes(context, found)
+    taking = _Taking(context, found)
+    for action in found.adopted:
+        context.adopt(action)
+    try:
+        changed = [batch for looked in found.looks for batch in taking.look(looked)]
+        every = (*found.batches, *changed)
+        threads = context.config.compute.threads
+        context.execute("scan", graphs(every, threads), len(every), taking.take)
+    finally:
+        taking.save()
+    context.store.state.delete(found.gone)
+    keep_listed(context, found.files, (*found.problems, *found.young, *taking.deferred))
+    drop_unshown(context.store.state)
+    _say(context, found, taking)
+    _warn_of_sizes(context, taking.made)
     if context.commits:
         context.commit()
 
 
-def _warn_of_sizes(context: Context, found: ScanPlan) -> None:
+class _Taking:
+    """Takes over what became of the files that were read.
+
+    Attributes
+    ----------
+    made : list of Action
+        Rows that were made.
+    deferred : list of Action
+        Files that did not hold still.
+    """
+
+    def __init__(self, context: Context, found: ScanPlan) -> None:
+        self.made: list[Action] = []
+        self.deferred: list[Action] = []
+        self._context = context
+        self._files = {files.archive.name: files for files in found.files}
+        self._saved = time.monotonic()
+
+    def look(self, batch: ScanBatch) -> list[ScanBatch]:
+        """Read files that are probably what they were; return batches of those that are not."""
+        result, other = look(batch)
+        self.take(batch, result)
+        files = self._files[batch.archive]
+        asked = {i.file.relative_path: i for i in (*files.found.share, *files.found.doubtful)}
+        found = [asked[file.relative_path] for file in other]
+        changed = [ToRead(item.file, item.reason) for item in found]
+        for item in changed:
+            if item.reason == SHARE:
+                path = item.file.relative_path
+                text = (
+                    f"archive {batch.archive}: {path!r} has other bytes although its size and "
+                    "times are those of before: a failing disk, or a program that sets times back"
+                )
+                self._context.reporter.warn("rot", text, archive=batch.archive, path=path)
+        return _batches(self._context, files, changed)
+
+    def take(self, batch: ScanBatch, result: ScanResult) -> None:
+        """Take a batch's rows over, and note which bytes were seen."""
+        files = self._files[batch.archive]
+        self._context.store.state.put(result.actions)
+        self.made += result.actions
+        for file, sha256, hashed_ns in result.seen:
+            path = file.relative_path
+            files.cache.put(file, sha256, hashed_ns)
+            if not files.stands(path, sha256) and (row := files.finished(path, sha256)):
+                self._context.adopt(row)
+        self.deferred += [
+            list_action(self._context, files, path, DEFERRED, reason)
+            for path, reason in result.deferred
+        ]
+        if time.monotonic() - self._saved > _SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Save what was seen, for the archives' next scan, whatever becomes of this one."""
+        for files in self._files.values():
+            files.forget_what_is_gone()
+            files.cache.save()
+        self._saved = time.monotonic()
+
+
+def _say(context: Context, found: ScanPlan, taking: _Taking) -> None:
+    waiting = (*found.young, *taking.deferred)
+    for action in waiting:
+        path = action.components["relative_path"]
+        text = f"archive {action.archive}: {path!r} waits: {action.reason}"
+        context.reporter.warn("deferred", text, archive=action.archive, path=path)
+    made, gone = len(taking.made), len(found.gone)
+    total = sum(files.wanted_images for files in found.files)
+    unchanged = total - made - len(waiting)
+    notes = f", {len(waiting)} left for the next run" if waiting else ""
+    context.reporter.say(
+        "scanned",
+        f"scan: {made} new or changed images, {gone} gone, {unchanged} unchanged{notes}",
+        read=made,
+        gone=gone,
+        unchanged=unchanged,
+        deferred=len(waiting),
+        looked=sum(len(batch.files) for batch in found.looks),
+    )
+
+
+def _warn_of_sizes(context: Context, made: Iterable[Action]) -> None:
     """Name the image sizes for which nobody said how many pixels make a reference pixel."""
     archives = {archive.name: archive for archive in context.config.archives}
     unknown: Counter[tuple[str, int, int]] = Counter()
-    read = {(batch.archive, file.relative_path) for batch in found.batches for file in batch.files}
-    for action in context.store.state.stage(SCAN):
-        facts = action.components
-        if action.outcome != OK or (action.archive, facts["relative_path"]) not in read:
+    for action in made:
+        if action.outcome != OK:
             continue
         archive = archives[action.archive]
         own = archive.pixels_per_reference_pixel
-        size = (int(facts["width"]), int(facts["height"]))
+        size = (int(action.components["width"]), int(action.components["height"]))
         if not context.layout(archive).reference_pixels(*size, own)[1]:
             unknown[action.archive, *size] += 1
     for (name, width, height), images in sorted(unknown.items()):
@@ -134,64 +241,45 @@ def _warn_of_sizes(context: Context, found: ScanPlan) -> None:
         context.reporter.warn("size", text, archive=name, width=width, height=height, images=images)
 
 
-def _tell(context: Context, archive: ArchiveConfig, layout: Layout, listing: Listing) -> None:
+def _tell(context: Context, files: ArchiveFiles) -> None:
+    name, layout, listing = files.archive.name, files.layout, files.listing
     context.reporter.say(
         "listed",
-        f"archive {archive.name} ({layout.name}): {len(listing.images)} images, "
+        f"archive {name} ({layout.name}): {len(listing.images)} images, "
         f"{len(listing.exports)} exports, {listing.others} other files",
-        archive=archive.name,
+        archive=name,
         layout=layout.name,
         images=len(listing.images),
         exports=len(listing.exports),
         others=listing.others,
     )
     for path, reason in listing.problems:
-        text = f"archive {archive.name}: {path!r}: {reason}"
-        context.reporter.warn("problem", text, archive=archive.name, path=path, reason=reason)
+        text = f"archive {name}: {path!r}: {reason}"
+        context.reporter.warn("problem", text, archive=name, path=path, reason=reason)
+    if files.cache.lost and files.known:
+        text = f"archive {name}: its stat cache {files.cache.lost}: every file is read once more"
+        context.reporter.warn("stat_cache", text, archive=name)
+    made_up = {kind: files.found.differences[kind] for kind in (INODE, CTIME)}
+    kind = max(made_up, key=lambda kind: made_up[kind])
+    if made_up[kind] > max(_FILES_IN_THIS_PROCESS, len(listing.images) // 2):
+        option = "ignore_inode" if kind == INODE else "ignore_ctime"
+        text = (
+            f"archive {name}: {made_up[kind]} files differ from before in nothing else: {kind}; if "
+            f"the drive makes that up at every mount, set scan.{option}, and they need not be read"
+        )
+        context.reporter.warn("made_up", text, archive=name, files=made_up[kind])
 
 
-def _settings(context: Context, archive: ArchiveConfig, layout: Layout) -> str:
-    max_pixels = context.config.scan.max_pixels
-    return settings_digest(layout, max_pixels, archive.pixels_per_reference_pixel)
-
-
-def _stale(
-    context: Context, archive: ArchiveConfig, layout: Layout, files: list[ListedFile]
-) -> list[ListedFile]:
-    """Return the files that are new, or differ from what the ledger knows of them."""
-    settings = _settings(context, archive, layout)
-    stale = []
-    for file in files:
-        action = context.store.state.get(SCAN, acquisition_id(archive.name, file.relative_path))
-        seen = {"size": file.size, "mtime_ns": file.mtime_ns, "settings": settings}
-        if action is None or seen != {name: action.components[name] for name in seen}:
-            stale.append(file)
-        elif action.components["file_sha256"] is None:
-            stale.append(file)  # it could not be read; whether it can be now, only reading tells
-    return stale
-
-
-def _batches(
-    context: Context, archive: ArchiveConfig, layout: Layout, files: list[ListedFile]
-) -> list[ScanBatch]:
-    by_date: dict[dt.date | None, list[ListedFile]] = defaultdict(list)
-    for file in files:
-        by_date[file_date(file.relative_path, layout)].append(file)
-    known = _known(context)
+def _batches(context: Context, files: ArchiveFiles, items: Sequence[ToRead]) -> list[ScanBatch]:
+    by_date: dict[dt.date | None, list[ToRead]] = defaultdict(list)
+    for item in items:
+        by_date[files.listing.dates[item.file.relative_path]].append(item)
     return [
-        ScanBatch(
-            store=context.store.root,
-            root=archive.path,
-            archive=archive.name,
-            layout=layout,
+        replace(
+            _batch(context, files, chunk),
             date=date,
-            files=tuple(chunk),
-            max_pixels=context.config.scan.max_pixels,
-            pixels_per_reference_pixel=archive.pixels_per_reference_pixel,
-            settings=_settings(context, archive, layout),
-            known={k: v for file in chunk for k, v in known.get(file.size, {}).items()},
+            known=files.images_of(item.file.size for item in chunk),
             sequence=context.next_sequence(),
-            run=context.run,
         )
         for date, found in sorted(by_date.items(), key=lambda item: (item[0] is None, str(item[0])))
         for chunk in (
@@ -200,52 +288,19 @@ def _batches(
     ]
 
 
-def _known(context: Context) -> dict[int, dict[str, str]]:
-    """Return the image ids of all bytes that the store has seen: by file size, by SHA-256."""
-    known: dict[int, dict[str, str]] = defaultdict(dict)
-    for action in context.store.state.stage(SCAN):
-        facts = action.components
-        if facts["image_id"]:
-            known[int(facts["size"])][str(facts["file_sha256"])] = str(facts["image_id"])
-    return known
-
-
-def _problem(context: Context, archive: ArchiveConfig, path: str, reason: str) -> Action:
-    """Return the failure that keeps a place of an archive in quarantine until it can be read."""
-    place = path.encode("utf-8", "backslashreplace").decode()
-    return Action(
-        stage=LIST,
-        unit=f"{archive.name}/{place}",
-        key=action_key(reason=reason),
-        archive=archive.name,
-        outcome=FAILED,
-        reason=reason,
-        components={"relative_path": place},
+def _batch(context: Context, files: ArchiveFiles, items: Sequence[ToRead]) -> ScanBatch:
+    """Return files to be looked at; what only a row needs is left out."""
+    return ScanBatch(
+        store=context.store.root,
+        root=files.archive.path,
+        archive=files.archive.name,
+        layout=files.layout,
+        date=None,
+        files=tuple(files.as_read(item.file) for item in items),
+        max_pixels=context.config.scan.max_pixels,
+        pixels_per_reference_pixel=files.archive.pixels_per_reference_pixel,
+        recipe=files.digest,
+        expected={item.file.relative_path: item.expected for item in items},
+        why={item.file.relative_path: str(item.reason) for item in items},
         run=context.run,
     )
-
-
-def _gone(context: Context, archive: ArchiveConfig, listing: Listing) -> list[Action]:
-    """Return the archive's acquisitions whose file is no longer there.
-
-    Absence is judged only where the listing met no problem: what cannot be looked at is not gone.
-
-    Raises
-    ------
-    GuardError
-        All are gone at once: an empty mount point, or another folder under a known name.
-    """
-    here = {acquisition_id(archive.name, file.relative_path) for file in listing.images}
-    known = [a for a in context.store.state.stage(SCAN) if a.archive == archive.name]
-    if known and all(action.unit not in here for action in known):
-        what = f"none of the {len(known)} known images of archive {archive.name} is there"
-        remedy = "Is the disk mounted? If this is another archive, give it another name."
-        raise GuardError(what, remedy)
-    blind = tuple(path for path, _ in listing.problems)
-    return [
-        action
-        for action in known
-        if action.unit not in here
-        and context.wanted(action.date)
-        and not is_below(str(action.components["relative_path"]), blind)
-    ]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CACHE = "cache"
 """Folder of the store whose files may be deleted at any time, at the cost of a slower run."""
 
+CTIME, INODE = "time of the file's entry changed", "inode changed"
+"""Differences that some file systems make up."""
+
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 # How coarse a clock may be, by the largest unit that its time is a multiple of: FAT, then older
@@ -90,9 +93,9 @@ class Comparison:
         if entry.mtime_ns != file.mtime_ns:
             return "time changed"
         if entry.ctime_ns != file.ctime_ns and not self.ignore_ctime:
-            return "time of the file's entry changed"
+            return CTIME
         if entry.inode != file.inode and not self.ignore_inode:
-            return "inode changed"
+            return INODE
         return ""
 
     def is_racy(self, entry: Entry) -> bool:

@@ -107,7 +107,7 @@ def test_a_corrected_export_makes_labels_anew_and_no_image(own_copy):
 def test_the_same_picture_twice_is_two_acquisitions_and_computed_once(own_copy):
     config = own_copy
     first = images_of(config)[0]
-    other_date = config.archives[0].path / "20290101" / "001_SN08030"
+    other_date = config.archives[0].path / "20220101" / "001_SN08030"
     other_date.mkdir(parents=True)
     shutil.copy(first, other_date / "001_0ae00000009_1_288888888_3_14_01.jpg")
     before = len(anabatch.open_store(config.store).table("cells").to_pandas())

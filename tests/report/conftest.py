@@ -110,7 +110,7 @@ class Laboratory:
                 files=files,
                 max_pixels=10**6,
                 pixels_per_reference_pixel={},
-                settings="s",
+                recipe="s",
                 sequence=self.state.next_sequence(),
                 run=self.run,
             )
@@ -153,6 +153,9 @@ class Laboratory:
             "source_file": "20240102/exp.csv",
             "source_row": 3,
             "flag": flag,
+            "reason": flag,
+            "repeats": 0,
+            "superseded_by": None,
         }
 
     def segment(self, only: tuple[str, ...] | None = None) -> None:

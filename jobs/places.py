@@ -1,0 +1,118 @@
+"""Places of an archive where something is amiss: images gone, unreadable folders, unfinished files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anabatch.archive.walk import is_below
+from anabatch.errors import GuardError
+from anabatch.store.actions import DEFERRED, Action
+from anabatch.store.keys import action_key
+from anabatch.store.live import LIST, SCAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .context import Context
+    from .stale import ArchiveFiles
+
+_FEW = 10
+"""Fewer images than these are taken for deleted on purpose, unless they are all."""
+
+_MOUNTED = "Is the disk mounted? If the images were deleted on purpose: --accept-vanished."
+_ANOTHER = "If this is another archive, give it another name."
+
+
+def gone(context: Context, files: ArchiveFiles) -> list[Action]:
+    """Return the archive's acquisitions whose file is no longer there.
+
+    Absence is judged only where the listing met no problem: what cannot be looked at is not gone.
+
+    Raises
+    ------
+    GuardError
+        All are gone at once, or more than the share that is allowed: an empty mount point, or
+        another folder under a known name.
+    """
+    known = [a for a in context.store.state.stage(SCAN) if a.archive == files.archive.name]
+    away = [a for a in known if a.components["relative_path"] not in files.here]
+    lost = [a for a in away if not is_below(str(a.components["relative_path"]), files.blind)]
+    if not context.accept_vanished:
+        _guard(context, files.archive.name, len(known), len(away), len(lost))
+    return [action for action in lost if context.wanted(action.date)]
+
+
+def _guard(context: Context, name: str, known: int, away: int, lost: int) -> None:
+    if known and away == known:
+        what = f"none of the {known} known images of archive {name} is there"
+        raise GuardError(what, f"{_MOUNTED} {_ANOTHER}")
+    if lost >= _FEW and lost > context.config.guards.vanished_share * known:
+        what = f"{lost} of the {known} known images of archive {name} are gone"
+        raise GuardError(what, _MOUNTED)
+
+
+def list_action(
+    context: Context, files: ArchiveFiles, path: str, outcome: str, reason: str
+) -> Action:
+    """Return the row of a place that cannot be read, or of a file that waits.
+
+    Parameters
+    ----------
+    context : Context
+    files : ArchiveFiles
+    path : str
+        Relative path.
+    outcome : {'failed', 'deferred'}
+    reason : str
+    """
+    place = path.encode("utf-8", "backslashreplace").decode()
+    return Action(
+        stage=LIST,
+        unit=f"{files.archive.name}/{place}",
+        key=action_key(outcome=outcome, reason=reason),
+        archive=files.archive.name,
+        date=files.listing.dates.get(path),
+        outcome=outcome,
+        reason=reason,
+        components={"relative_path": place},
+        run=context.run,
+    )
+
+
+def keep_listed(
+    context: Context, archives: Iterable[ArchiveFiles], wanted: Iterable[Action]
+) -> None:
+    """Keep a row of every place that cannot be read and every file that waits, and of no other.
+
+    Parameters
+    ----------
+    context : Context
+    archives : iterable of ArchiveFiles
+        The archives of this run; rows of others stay.
+    wanted : iterable of Action
+        The rows of this run.
+    """
+    state = context.store.state
+    by_unit = {action.unit: action for action in wanted}
+    by_name = {files.archive.name: files for files in archives}
+    standing = {a.unit: a for a in state.stage(LIST) if a.archive in by_name}
+    state.put(
+        action
+        for unit, action in by_unit.items()
+        if unit not in standing or standing[unit].key != action.key
+    )
+    state.delete(
+        action
+        for unit, action in standing.items()
+        if unit not in by_unit and not _still_waits(by_name[action.archive], action)
+    )
+
+
+def _still_waits(files: ArchiveFiles, action: Action) -> bool:
+    """Tell whether a file was deferred, and this run did not get to it."""
+    if action.outcome != DEFERRED:
+        return False
+    path = str(action.components["relative_path"])
+    if path in files.here:
+        return not files.is_wanted(path)
+    return is_below(path, files.blind)
