@@ -14,7 +14,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 
-from . import commands_nights, commands_watch
+from . import commands_layout, commands_nights, commands_watch
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -147,6 +147,7 @@ _make_command("embed", "Embed all cells by kernel PCA.", "refit")
 _make_command("cluster", "Group all cells by k-means.", "refit")
 _make_command("report", "Write the report of the store as it is.")
 app.add_typer(commands_nights.app)
+app.add_typer(commands_layout.app, name="layout")
 app.add_typer(commands_watch.app)
 
 

@@ -6,7 +6,6 @@ A new laboratory is a TOML file like those in `schemas/layouts/`, and no code.
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -128,14 +127,14 @@ class Fits:
     ----------
     images, exports : int
         Images that were looked at, and files that any layout knows for an export by their name.
-    fitting_images, fitting_exports : Counter of str
+    fitting_images, fitting_exports : mapping
         Those at a place that a layout has, by the layout's name.
     """
 
     images: int
     exports: int
-    fitting_images: Counter[str]
-    fitting_exports: Counter[str]
+    fitting_images: dict[str, int]
+    fitting_exports: dict[str, int]
 
     @property
     def good(self) -> list[str]:
@@ -206,8 +205,11 @@ def count_fits(root: Path) -> Fits:
     )
 
 
-def _fitting(paths: list[str], layouts: list[Layout]) -> Counter[str]:
-    return Counter(layout.name for path in paths for layout in layouts if layout.parse_path(path))
+def _fitting(paths: list[str], layouts: list[Layout]) -> dict[str, int]:
+    return {
+        layout.name: sum(layout.parse_path(path) is not None for path in paths)
+        for layout in layouts
+    }
 
 
 def _first_files(root: Path, layouts: list[Layout]) -> tuple[list[str], list[str]]:
