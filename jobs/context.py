@@ -14,9 +14,9 @@ from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
 from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
+from anabatch.store.damage import read_damage
 from anabatch.store.parts import MANIFEST
 from anabatch.store.recipes import RECIPE, Cause, Recipe
-from anabatch.store.verification import read_damage
 
 if TYPE_CHECKING:
     import datetime as dt
