@@ -112,3 +112,17 @@ def test_a_jpegs_missing_data_are_told_by_what_fills_them(options):
         picture = pixels(data)
         same = invents_its_end(data, len(data), lambda d, p=picture: np.array_equal(pixels(d), p))
         assert same is invented
+
+
+@pytest.mark.parametrize("marker", range(8))
+def test_a_jpeg_cut_at_a_restart_marker_is_told_too(marker):
+    def pixels(data):
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image)
+
+    whole = saved("JPEG", restart_marker_blocks=3)
+    place = whole.index(bytes([0xFF, 0xD0 + marker]))
+    for data in (whole[:place], whole[:place] + bytes(400)):
+        cut = data + b"\xff\xd9"
+        picture = pixels(cut)
+        assert invents_its_end(cut, len(cut), lambda d, p=picture: np.array_equal(pixels(d), p))
