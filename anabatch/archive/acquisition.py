@@ -141,7 +141,7 @@ def unreadable(archive: str, layout: Layout, file: ListedFile, reason: str) -> d
 def _place(archive: str, layout: Layout, file: ListedFile) -> dict[str, Any]:
     """Return the row of a file with what its path, its name and the listing tell."""
     place = layout.parse_path(file.relative_path) or PathParts()
-    name = layout.parse_image_name(file.name)
+    name = layout.parse_image_name(file.relative_path)
     return {
         "acquisition_id": acquisition_id(archive, file.relative_path),
         "image_id": None,

@@ -141,7 +141,7 @@ def scan_recipe(
         "max_pixels": max_pixels,
         "pixels_per_reference_pixel": dict(pixels_per_reference_pixel),
     }
-    return Recipe(SCAN, VERSION, parameters, {"layout": layout.digest()})
+    return Recipe(SCAN, VERSION, parameters, {"layout": layout.scan_digest})
 
 
 def scan(batch: ScanBatch) -> ScanResult:
