@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from anabatch.errors import ConfigurationError, WorkerError
 from anabatch.reduction import reduce_tree
+from anabatch.store.disk import disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -43,10 +44,22 @@ def limited(function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
 
     Every task of every backend goes through here: results must not depend on where they were
     computed, and sums of floats depend on the number of threads.
+
+    Raises
+    ------
+    OSError
+        The disk's error, whatever the function made of it.
     """
     cv2.setNumThreads(threads)
     with threadpool_limits(threads):
-        return function(*arguments)
+        try:
+            return function(*arguments)
+        except Exception as error:
+            # by its number the driver tells a full disk from a bad batch; causes may not travel
+            disk = disk_error(error)
+            if disk is None or disk is error:
+                raise
+            raise OSError(disk.errno, str(disk.strerror), disk.filename) from error
 
 
 def task(function: Callable[..., Any], *arguments: Any, threads: int) -> Any:
@@ -107,7 +120,7 @@ class Backend(Protocol):
     def dashboard(self) -> str:
         """Address of the dashboard; empty where there is none."""
 
-    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Iterator[Outcome]:
+    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Generator[Outcome]:
         """Compute named graphs, a bounded number at once, and yield outcomes as they come."""
 
     def compute(self, graph: Any) -> Any:
@@ -119,7 +132,7 @@ class InProcess:
 
     dashboard = ""
 
-    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Iterator[Outcome]:
+    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Generator[Outcome]:
         """Compute named graphs one after the other."""
         for name, graph in graphs:
             yield self._outcome(name, graph)
@@ -143,6 +156,7 @@ class Distributed:
     deaths (`distributed.scheduler.allowed-failures`). It cannot tell the guilty from a neighbour
     that waited on the same worker. So what it gave up is computed anew at the end, graph by graph
     with nothing beside it, before it is called an error. A task that raises is never tried again.
+    Without the scheduler nothing can be computed: where it dies, `WorkerError` is raised.
 
     Parameters
     ----------
@@ -164,7 +178,7 @@ class Distributed:
         """Address of the dashboard."""
         return str(self._client.dashboard_link)
 
-    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Iterator[Outcome]:
+    def stream(self, graphs: Iterable[tuple[Any, Any]]) -> Generator[Outcome]:
         """Compute named graphs, a bounded number at once, and yield outcomes as they come."""
         suspects: list[tuple[Any, Any]] = []
         with closing(self._crowd(graphs)) as crowd:
@@ -211,38 +225,50 @@ class Distributed:
                 start_next()
             for future in running:
                 name, graph = submitted.pop(future)
-                outcome = _outcome(name, future)
+                outcome = self._outcome(name, future)
                 future.release()
                 start_next()
                 yield outcome, graph
         finally:
-            if submitted:  # the caller has stopped early: nobody waits for what is left
+            # the caller has stopped early: nobody waits for what is left
+            if submitted and self._connected:
                 self._client.cancel(list(submitted))
 
     def _alone(self, name: Any, graph: Any) -> Outcome:
         future = self._submit(graph)
         try:
-            return _outcome(name, future)
+            return self._outcome(name, future)
         finally:
             future.release()
 
     def _submit(self, graph: Any) -> Any:
+        self._check_connection()  # it would wait for ever
         return self._client.compute(graph, optimize_graph=False)
 
+    def _outcome(self, name: Any, future: Any) -> Outcome:
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
 
-def _outcome(name: Any, future: Any) -> Outcome:
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
+        try:
+            return Outcome(name, future.result())
+        except (KilledWorker, FutureCancelledError) as error:
+            self._check_connection()
+            who = textwrap.shorten(str(name), 120, placeholder=" ...")
+            what = f"the workers that computed {who} died: {error}"
+            remedy = "Look at the workers' logs; the usual cause is memory."
+            return Outcome(name, error=WorkerError(what, remedy))
+        except Exception as error:  # noqa: BLE001 (the caller decides; others go on)
+            return Outcome(name, error=error)
 
-    try:
-        return Outcome(name, future.result())
-    except (KilledWorker, FutureCancelledError) as error:
-        who = textwrap.shorten(str(name), 120, placeholder=" ...")
-        what = f"the workers that computed {who} died: {error}"
-        remedy = "Look at the workers' logs; the usual cause is memory."
-        return Outcome(name, error=WorkerError(what, remedy))
-    except Exception as error:  # noqa: BLE001 (the caller decides; others go on)
-        return Outcome(name, error=error)
+    @property
+    def _connected(self) -> bool:
+        return bool(self._client.status == "running")
+
+    def _check_connection(self) -> None:
+        if not self._connected:
+            what = "the Dask scheduler is gone, and all that it was computing with it"
+            remedy = "Look at its log, start it again, and run again: what was committed stays."
+            raise WorkerError(what, remedy)
 
 
 class Cluster:
@@ -300,11 +326,23 @@ class Cluster:
             return InProcess()
         client = self._stack.enter_context(_client(self.config))
         if self._performance_report:
-            from distributed import performance_report
-
-            self._stack.enter_context(performance_report(filename=str(self._performance_report)))
+            self._stack.enter_context(_account(client, self._performance_report))
         self._stack.callback(_hush_closing)
         return Distributed(client, window=self.config.window, retries=self.config.retries)
+
+
+@contextmanager
+def _account(client: Any, path: Path) -> Iterator[None]:
+    """Have Dask write its account of a run, unless the scheduler that keeps it is gone."""
+    from distributed import performance_report
+
+    account = performance_report(filename=str(path))
+    account.__enter__()
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            account.__exit__(None, None, None)
 
 
 def _hush_closing() -> None:

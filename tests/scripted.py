@@ -50,6 +50,17 @@ def die(folder: Path, name: str, times: int, value: Any = None) -> Any:
     return value
 
 
+def work_through(folder: Path, items: tuple[str, ...]) -> tuple[str, ...]:
+    """Take items one after the other; one called `kill...` kills the worker, `fail...` raises."""
+    for item in items:
+        if item.startswith("kill"):
+            die(folder, item, 99)
+        if item.startswith("fail"):
+            fail(folder, item)
+        note(folder, item)
+    return items
+
+
 def wait(folder: Path, name: str, seconds: float) -> str:
     """Take a while."""
     note(folder, name)

@@ -1,5 +1,7 @@
+import errno
 import gc
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from anabatch import compute
 from anabatch.compute import Cluster, InProcess, gather, limited, task, tree
 from anabatch.config import ComputeConfig
 from anabatch.errors import ConfigurationError, WorkerError
+from anabatch.store.disk import disk_error
 
 SYNC = ComputeConfig(scheduler="sync")
 FLOATS = [1e16, 1.0, -1e16, 1.0, 3.0, 1e-3, -7.0]
@@ -139,6 +142,21 @@ def test_the_variables_of_this_process_are_those_of_workers(monkeypatch):
     assert scripted.threads()["variables"] == {"1"}
 
 
+def test_an_error_that_the_disk_caused_comes_as_the_disks():
+    def write():
+        try:
+            Path("/dev/full").write_bytes(b"x")
+        except OSError as error:
+            message = "cannot write the shard"
+            raise RuntimeError(message) from error
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        limited(write, 1)
+    assert caught.value.errno == errno.ENOSPC
+    travelled = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (its own bytes)
+    assert disk_error(travelled) is travelled
+
+
 # Starting
 
 
@@ -199,6 +217,7 @@ class FakeClient:
     """A client whose tasks are done when they are waited for."""
 
     dashboard_link = "http://127.0.0.1:1/status"
+    status = "running"
 
     def __init__(self, workers):
         self.workers = workers
@@ -319,6 +338,36 @@ def test_suspects_run_again_alone_after_all_others(retries, attempts):
     assert isinstance(by_name["guilty"].error, WorkerError)
     assert "memory" in by_name["guilty"].error.remedy
     assert {by_name[number].value for number in range(9)} == set(range(9))
+
+
+@pytest.mark.usefixtures("_fakes")
+@pytest.mark.parametrize("graphs", [[("a", None)], [(name, name) for name in "abcdef"]])
+def test_a_scheduler_that_dies_ends_it_at_once(graphs):
+    """Nothing is submitted to a scheduler that is gone: the client would wait for ever."""
+    from distributed.client import FutureCancelledError
+
+    client = FakeClient(2)
+    submitted: list[Any] = []
+
+    def compute_until_it_dies(graph, **_):
+        assert client.status == "running"
+        submitted.append(graph)
+        return FakeFuture(FutureCancelledError("key", "lost"))
+
+    client.compute = compute_until_it_dies  # type: ignore[method-assign]
+    stream = compute.Distributed(client, window=2, retries=2).stream(graphs)
+    real = FakeCompleted.__iter__
+
+    def die_then_complete(self):
+        client.status = "connecting"
+        yield from real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeCompleted, "__iter__", die_then_complete)
+        with pytest.raises(WorkerError, match="scheduler is gone"):
+            next(stream)
+    assert len(submitted) == min(len(graphs), 4)
+    assert client.cancelled == []
 
 
 @pytest.mark.usefixtures("_fakes")
