@@ -1,17 +1,18 @@
 """Annotations: what exports and class folders say of images, in one vocabulary.
 
-Two sources that contradict each other are never merged: their rows are kept, and flagged.
+Two sources that contradict each other are never merged: their rows are kept, and flagged. Where two exports
+of one kind name the same image, the later one holds; the rows of the earlier are kept as history.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.layout import load_layout
+from anabatch.archive.mentions import History, ImageNames, is_bare
+from anabatch.archive.terms import read_terms
 from anabatch.vocabulary import (
     MAX_CODE,
     NEGATIVE,
@@ -43,47 +44,69 @@ ANNOTATION_COLUMNS = (
     "source_file",
     "source_row",
     "flag",
+    "reason",
+    "repeats",
+    "superseded_by",
 )
 """Columns of `annotations`, in their order."""
-
-_SOURCE = ("source_file", "source_row")
 
 MISSING_IMAGE = "missing_image"
 CONFLICT = "conflict"
 SAMPLE_MISMATCH = "sample_mismatch"
 UNKNOWN_CODE = "unknown_code"
 NO_CODE = "no_code"
+OTHER_NAME = "other_name"
+UNKNOWN_NAME = "unknown_name"
 EMPTY_PATTERN = "empty_pattern"
+NO_ROW = "no_row"
 
-FLAGS = (MISSING_IMAGE, CONFLICT, SAMPLE_MISMATCH, UNKNOWN_CODE, NO_CODE, EMPTY_PATTERN)
-"""All flags; the first that applies is a row's."""
+FLAGS = {
+    MISSING_IMAGE: "the export names an image that is not there",
+    CONFLICT: "the image is both negative and positive",
+    SAMPLE_MISMATCH: "export and file name give different samples; the file name was taken",
+    UNKNOWN_CODE: "the code is not in the code table",
+    NO_CODE: "the term has no code",
+    OTHER_NAME: "the name beside the code is another code's; the code was taken",
+    UNKNOWN_NAME: "the name beside the code is not one of the code table's; the code was taken",
+    EMPTY_PATTERN: "the well was read, and no pattern was entered",
+    NO_ROW: "the image's folder has exports, and none of their rows names it",
+}
+"""All flags, with what they mean; the first that applies is a row's."""
 
-_TERM = re.compile(r"\[\s*([0-9]{1,5})\s*\][^\[\]]*", flags=re.ASCII)
+# How much of a name or of a text a reason quotes, in characters.
+_QUOTED = 80
 
 
 @dataclass(frozen=True)
 class _Term:
-    """One label that an export's row gives, or the reason why it gives none."""
+    """One label that an export's row gives, or the flag and the reason why it gives none."""
 
     raw: str | None
     label: str | None
     code: int | None
     flag: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
 class _Statement:
-    """A term, said of one image by one row of an export."""
+    """A term, said of one image by one row of an export, and the export that says it anew."""
 
     export: Export
     row: ExportRow
     acquisition: Mapping[str, Any] | None
     term: _Term
+    superseded_by: str | None
 
     @property
     def image_name(self) -> str | None:
         """What else tells an image from another when there is no acquisition of it."""
         return self.row.file_name if self.acquisition is None else None
+
+    @property
+    def place(self) -> str:
+        """The row, for a person."""
+        return f"{self.export.relative_path}, line {self.row.line}"
 
 
 def annotate_exports(
@@ -121,20 +144,26 @@ def annotate_exports(
     Returns
     -------
     list of dict
-        Rows of `annotations`, by file, line and term. A row that repeats another in all but its
-        source is left out; the first stays.
+        Rows of `annotations`, by file, line and term, then the images of which no row speaks. A row
+        that repeats another of its export is counted there and left out.
     """
-    statements = list(_statements(exports, acquisitions, vocabulary))
+    images = ImageNames(acquisitions)
+    statements = list(_statements(exports, images, vocabulary))
     statuses = _statuses(statements, vocabulary, other_statuses or {})
     reader = layout or load_layout("dated")
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for statement in statements:
-        row = _row(statement, vocabulary, reader, _flag(statement, statuses))
-        row |= {"archive": archive, "date": date}
-        said = (row[name] for name in ANNOTATION_COLUMNS if name not in _SOURCE)
-        folder = _folder(statement.export.relative_path)
-        rows.setdefault((folder, statement.image_name, *said), row)
-    return [{name: row[name] for name in ANNOTATION_COLUMNS} for row in rows.values()]
+        row = _row(statement, vocabulary, reader)
+        row["flag"], row["reason"] = _flag(statement, statuses)
+        said = (row[name] for name in ("acquisition_id", "sample", "label", "code", "raw", "flag"))
+        key = (statement.export.relative_path, statement.image_name, *said)
+        if key in rows:
+            rows[key]["repeats"] += 1
+        else:
+            rows[key] = row
+    found = [*rows.values(), *_without_row(exports, images, statements)]
+    common = {"archive": archive, "date": date}
+    return [{name: (row | common)[name] for name in ANNOTATION_COLUMNS} for row in found]
 
 
 def annotate_classes(
@@ -170,6 +199,9 @@ def annotate_classes(
                 "source_file": folder,
                 "source_row": None,
                 "flag": None,
+                "reason": None,
+                "repeats": 0,
+                "superseded_by": None,
             }
             rows.append(
                 {
@@ -181,80 +213,74 @@ def annotate_classes(
 
 
 def _statements(
-    exports: Iterable[Export],
-    acquisitions: Iterable[Mapping[str, Any]],
-    vocabulary: Vocabulary,
+    exports: Sequence[Export], images: ImageNames, vocabulary: Vocabulary
 ) -> Iterator[_Statement]:
-    images = _Images(acquisitions)
+    history = History(exports, images)
     for export in sorted(exports, key=lambda export: export.relative_path):
         folder = _folder(export.relative_path)
         for row in export.rows:
             acquisition = images.find(folder, row.file_name)
+            successor = history.successor(export, row)
             for term in _terms(export, row, vocabulary):
-                yield _Statement(export, row, acquisition, term)
-
-
-class _Images:
-    """Acquisitions by folder and file name; like Windows, it does not mind the name's case."""
-
-    def __init__(self, acquisitions: Iterable[Mapping[str, Any]]) -> None:
-        self._exact: dict[str, Mapping[str, Any]] = {}
-        self._folded: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for acquisition in acquisitions:
-            path = acquisition["relative_path"]
-            self._exact[path] = acquisition
-            self._folded[self._fold(path)].append(acquisition)
-
-    def find(self, folder: str, file_name: str) -> Mapping[str, Any] | None:
-        """Return the acquisition of that name, or the only one whose name differs by case."""
-        path = f"{folder}/{file_name}"
-        if path in self._exact:
-            return self._exact[path]
-        alike = self._folded.get(self._fold(path), [])
-        return alike[0] if len(alike) == 1 else None
-
-    @staticmethod
-    def _fold(path: str) -> str:
-        folder, _, name = path.rpartition("/")
-        return f"{folder}/{unicodedata.normalize('NFC', name).casefold()}"
+                yield _Statement(export, row, acquisition, term, successor)
 
 
 def _terms(export: Export, row: ExportRow, vocabulary: Vocabulary) -> Iterator[_Term]:
     if export.kind == "NEGATIV":
         yield _Term(None, NEGATIVE, NEGATIVE_CODE)
         return
-    yield _Term(None, POSITIVE, POSITIVE_CODE)
-    yield from _patterns(row.raw, vocabulary)
+    if export.kind == "SCREEN":
+        yield _Term(None, POSITIVE, POSITIVE_CODE)
+    yield from _patterns(export, row, vocabulary)
 
 
-def _patterns(raw: str | None, vocabulary: Vocabulary) -> list[_Term]:
-    text = None if raw is None else raw.strip()
-    pieces = [piece for piece in (part.strip() for part in (text or "").split("+")) if piece]
-    if not pieces:
-        return [_Term(text, None, None, EMPTY_PATTERN)]
-    codes = [_code(piece) for piece in pieces]
-    if all(code is None for code in codes):
-        return [_Term(text, None, None, NO_CODE)]
-    return [_term(piece, code, vocabulary) for piece, code in zip(pieces, codes, strict=True)]
+def _patterns(export: Export, row: ExportRow, vocabulary: Vocabulary) -> list[_Term]:
+    text = None if row.raw is None else row.raw.strip()
+    terms = read_terms(text or "", export.dialect)
+    if not terms:
+        return [_Term(text, None, None, EMPTY_PATTERN, FLAGS[EMPTY_PATTERN])]
+    found = [_term(term.raw, term.code, term.name, vocabulary) for term in terms]
+    if all(term.flag == NO_CODE for term in found):
+        return [_Term(text, None, None, NO_CODE, FLAGS[NO_CODE])]
+    return found
 
 
-def _code(piece: str) -> int | None:
-    """Return the code of `[code] name`; None for anything else, two codes in one term as well."""
-    match = _TERM.fullmatch(piece)
-    code = int(match[1]) if match else None
-    return code if code is not None and code <= MAX_CODE else None
-
-
-def _term(piece: str, code: int | None, vocabulary: Vocabulary) -> _Term:
-    if code is None:
-        return _Term(piece, None, None, NO_CODE)
+def _term(raw: str, code: int | None, name: str, vocabulary: Vocabulary) -> _Term:
+    if code is None or code > MAX_CODE:
+        return _Term(raw, None, None, NO_CODE, f"{_quote(raw)} is no code with a name")
     canonical, label = vocabulary.resolve(code)
-    return _Term(piece, label, canonical, None if label else UNKNOWN_CODE)
+    if label is None:
+        return _Term(raw, None, canonical, UNKNOWN_CODE, f"code {code} is not in the code table")
+    flag = vocabulary.check_name(code, name)
+    known = ", ".join(vocabulary.names_of(code)) or label
+    reasons = {
+        OTHER_NAME: f"{_quote(name)} is another code's name; the code table calls {code} {known}",
+        UNKNOWN_NAME: f"the code table calls {code} {known}, and not {_quote(name)}",
+    }
+    return _Term(raw, label, canonical, flag, reasons[flag] if flag else None)
 
 
-def _row(
-    statement: _Statement, vocabulary: Vocabulary, layout: Layout, flag: str | None
-) -> dict[str, Any]:
+def _without_row(
+    exports: Iterable[Export], images: ImageNames, statements: Iterable[_Statement]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row without label for every image of which no row of its folder's exports speaks."""
+    read = {_folder(export.relative_path) for export in exports}
+    named = {s.acquisition["acquisition_id"] for s in statements if s.acquisition}
+    for acquisition in images:
+        folder = _folder(acquisition["relative_path"])
+        if folder in read and acquisition["acquisition_id"] not in named:
+            yield dict.fromkeys(ANNOTATION_COLUMNS) | {
+                "acquisition_id": acquisition["acquisition_id"],
+                "image_id": acquisition["image_id"],
+                "sample": acquisition["sample"],
+                "source_file": folder,
+                "flag": NO_ROW,
+                "reason": FLAGS[NO_ROW],
+                "repeats": 0,
+            }
+
+
+def _row(statement: _Statement, vocabulary: Vocabulary, layout: Layout) -> dict[str, Any]:
     acquisition, term = statement.acquisition, statement.term
     return {
         "acquisition_id": acquisition["acquisition_id"] if acquisition else None,
@@ -266,7 +292,8 @@ def _row(
         "raw": term.raw,
         "source_file": statement.export.relative_path,
         "source_row": statement.row.line,
-        "flag": flag,
+        "repeats": 0,
+        "superseded_by": statement.superseded_by,
     }
 
 
@@ -274,16 +301,21 @@ def _statuses(
     statements: Iterable[_Statement],
     vocabulary: Vocabulary,
     other_statuses: Mapping[str, frozenset[str]],
-) -> dict[str, set[str]]:
-    """Return all statuses of every picture, by image id (acquisition id if it has none)."""
-    found: dict[str, set[str]] = defaultdict(set)
+) -> dict[str, dict[str, str]]:
+    """Return all statuses of every picture, and who says so, by image id.
+
+    A picture without image id goes by its acquisition id. History says nothing.
+    """
+    found: dict[str, dict[str, str]] = defaultdict(dict)
     for statement in statements:
         acquisition, label = statement.acquisition, statement.term.label
-        if acquisition is not None:
-            picture = _picture(acquisition)
-            found[picture] |= other_statuses.get(picture, frozenset())
-            if label is not None and vocabulary.axis(label) == "status":
-                found[picture].add(label)
+        if acquisition is None or statement.superseded_by is not None:
+            continue
+        picture = _picture(acquisition)
+        if label is not None and vocabulary.axis(label) == "status":
+            found[picture].setdefault(label, statement.place)
+        for other in other_statuses.get(picture, frozenset()):
+            found[picture].setdefault(other, "another date")
     return found
 
 
@@ -291,16 +323,23 @@ def _picture(acquisition: Mapping[str, Any]) -> str:
     return str(acquisition["image_id"] or acquisition["acquisition_id"])
 
 
-def _flag(statement: _Statement, statuses: Mapping[str, set[str]]) -> str | None:
-    acquisition = statement.acquisition
+def _flag(
+    statement: _Statement, statuses: Mapping[str, Mapping[str, str]]
+) -> tuple[str | None, str | None]:
+    """Return the first flag that applies, and its reason in words."""
+    acquisition, row = statement.acquisition, statement.row
     if acquisition is None:
-        return MISSING_IMAGE
-    if statuses[_picture(acquisition)] >= {NEGATIVE, POSITIVE}:
-        return CONFLICT
-    named, told = acquisition["sample"], statement.row.sample
+        bare = is_bare(row.file_name)
+        name = "the row names no image" if bare else f"{_quote(row.file_name)} is not in the folder"
+        return MISSING_IMAGE, name
+    said = statuses.get(_picture(acquisition), {})
+    if statement.superseded_by is None and said.keys() >= {NEGATIVE, POSITIVE}:
+        return CONFLICT, f"negative: {said[NEGATIVE]}; positive: {said[POSITIVE]}"
+    named, told = acquisition["sample"], row.sample
     if named is not None and told is not None and named != told:
-        return SAMPLE_MISMATCH
-    return statement.term.flag
+        reason = f"the file name says {_quote(named)}, the export {_quote(told)}"
+        return SAMPLE_MISMATCH, reason
+    return statement.term.flag, statement.term.reason
 
 
 def _sample(statement: _Statement, layout: Layout) -> str | None:
@@ -314,3 +353,7 @@ def _sample(statement: _Statement, layout: Layout) -> str | None:
 
 def _folder(relative_path: str) -> str:
     return relative_path.rpartition("/")[0]
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")

@@ -133,10 +133,11 @@ class Vocabulary:
         return "unknown_name" if self.names_of(code) else None
 
     def names_of(self, code: int) -> tuple[str, ...]:
-        """Return the names under which a code and its aliases are known."""
+        """Return the names under which a code is known, then those of its aliases."""
         canonical, _ = self.resolve(code)
-        found = (names for of, names in self.names.items() if self.resolve(of)[0] == canonical)
-        return tuple(dict.fromkeys(name for names in found for name in names))
+        alike = [of for of in self.names if of != code and self.resolve(of)[0] == canonical]
+        found = (name for of in (code, *alike) for name in self.names.get(of, ()))
+        return tuple(dict.fromkeys(found))
 
     @cached_property
     def _codes_of_name(self) -> dict[str, set[int]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anabatch.annotations import Vocabulary, annotate_exports
+from anabatch.annotations import annotate_exports
 from anabatch.archive.layout import file_date
 from anabatch.archive.walk import is_below
 from anabatch.compute import task
@@ -15,6 +15,7 @@ from anabatch.stages.annotate import (
     annotate,
     annotate_recipe,
     export_unit,
+    load_vocabulary,
     read_exports,
 )
 from anabatch.store.keys import action_key, file_digest
@@ -54,11 +55,11 @@ class ArchiveLabels:
     def __init__(self, context: Context, archive: ArchiveConfig) -> None:
         self.archive = archive
         self.layout = context.layout(archive)
-        self.vocabulary = Vocabulary.load(context.config.annotate.vocabulary)
+        self.vocabulary = load_vocabulary(context.config.annotate.vocabulary, self.layout)
         self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
         self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
         listing = context.listing(archive)
-        self.recipe = annotate_recipe(self.vocabulary.digest, self.layout.digest())
+        self.recipe = annotate_recipe(self.vocabulary.digest, self.layout.labels_digest)
         context.use(self.recipe)
         self._blind = tuple(path for path, _ in listing.problems)
         for file in listing.exports:
@@ -97,7 +98,8 @@ class ArchiveLabels:
     def _statuses(self, date: dt.date | None) -> dict[str, set[str]]:
         """Return the statuses that a date's own exports give to its pictures; read once a plan."""
         if date not in self._statuses_of:
-            exports, _ = read_exports(self.archive.path, tuple(self.exports[date]))
+            paths = tuple(self.exports[date])
+            exports, _ = read_exports(self.archive.path, paths, self.layout.export)
             rows = annotate_exports(
                 exports,
                 self.acquisitions[date],
@@ -108,7 +110,7 @@ class ArchiveLabels:
             )
             statuses: dict[str, set[str]] = defaultdict(set)
             for row in rows:
-                if row["axis"] == "status" and row["image_id"]:
+                if row["axis"] == "status" and row["image_id"] and not row["superseded_by"]:
                     statuses[row["image_id"]].add(row["label"])
             self._statuses_of[date] = dict(statuses)
         return self._statuses_of[date]

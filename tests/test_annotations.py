@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from anabatch.annotations import (
     annotate_classes,
     annotate_exports,
 )
+from anabatch.archive.dialect import Dialect
 from anabatch.archive.exports import Export, ExportRow
 from anabatch.archive.layout import load_layout
 from anabatch.schema import table_schema, to_table
@@ -83,6 +86,9 @@ def test_a_row_of_a_screen_export_in_full():
         "source_file": export.relative_path,
         "source_row": 3,
         "flag": None,
+        "reason": None,
+        "repeats": 0,
+        "superseded_by": None,
     }
     assert status == common | {"label": "positive", "axis": "status", "code": 3, "raw": None}
     assert pattern == common | {
@@ -115,12 +121,12 @@ def test_every_term_gives_a_row_in_its_order():
         ("[7] Speckled", 15, "speckled"),
         ("[8] Nucleolar", 16, "nucleolar"),
         ("[44] DFS70", 23, "dense fine speckled"),
-        ("[ 15 ] any name at all", 15, "speckled"),
+        ("[ 15 ] MOUCHETÉ", 15, "speckled"),
         ("[015] Mouchete", 15, "speckled"),
         ("[15]", 15, "speckled"),
     ],
 )
-def test_the_code_decides_not_the_name_and_aliases_are_resolved(raw, code, label):
+def test_the_code_decides_and_aliases_are_resolved(raw, code, label):
     rows = annotate([screen(well(raw))])
     assert labels(rows) == [POSITIVE, (label, "pattern", code, None)]
     assert rows[1]["raw"] == raw
@@ -208,13 +214,13 @@ def test_a_missing_image_keeps_its_labels_and_the_files_sample():
 
 @pytest.mark.parametrize("name", [".jpg", "", "042_0ae00987379_1_absent_3_14_07.jpg", "odd.jpg"])
 def test_a_well_without_a_named_sample_takes_the_exports(name):
-    rows = annotate([negativ(well(None, name=name, sample="211210500007"))])
+    rows = annotate([negativ(well(None, name=name, sample="211210500007"))], [])
     assert short(rows, "sample", "flag") == [("211210500007", "missing_image")]
 
 
 def test_another_layout_reads_the_names_of_missing_images():
     layout = load_layout("dated").model_copy(update={"image_name": r"^(?P<sample>\d+)$"})
-    rows = annotate([negativ(well(None, name="555.jpg", sample=None))], layout=layout)
+    rows = annotate([negativ(well(None, name="555.jpg", sample=None))], [], layout=layout)
     assert short(rows, "sample") == [("555",)]
 
 
@@ -231,9 +237,13 @@ def test_names_match_whatever_their_case_like_on_windows_but_exact_ones_first():
     assert short(annotate([negativ(well(None, name=upper))]), "flag") == [(None,)]
     both = [image(), image(name=upper)]
     rows = annotate([negativ(well(None, name=upper))], both)
-    assert short(rows, "acquisition_id") == [(f"acquisition of {RUN}/{upper}",)]
+    assert short(rows, "acquisition_id", "flag") == [
+        (f"acquisition of {RUN}/{upper}", None),
+        (f"acquisition of {RUN}/{A}", "no_row"),
+    ]
     rows = annotate([negativ(well(None, name=A.replace("jpg", "Jpg")))], both)
-    assert short(rows, "flag") == [("missing_image",)]  # which of the two is not to be guessed
+    # which of the two is not to be guessed
+    assert short(rows, "flag") == [("missing_image",), ("no_row",), ("no_row",)]
 
 
 def test_a_quarantined_image_is_labelled_all_the_same():
@@ -263,10 +273,10 @@ def test_a_conflict_is_the_pictures_not_the_files():
 
 def test_quarantined_images_conflict_only_with_themselves():
     acquisitions = [image(A, image_id=""), image(B, image_id="", sample="202524402")]
-    exports = [screen(well("[15] x")), negativ(well(None, name=B, sample="202524402"))]
+    exports = [screen(well("[15]")), negativ(well(None, name=B, sample="202524402"))]
     assert {row["flag"] for row in annotate(exports, acquisitions)} == {None}
-    exports = [screen(well("[15] x")), negativ(well(None))]
-    assert {row["flag"] for row in annotate(exports, acquisitions)} == {"conflict"}
+    exports = [screen(well("[15]")), negativ(well(None))]
+    assert {row["flag"] for row in annotate(exports, acquisitions[:1])} == {"conflict"}
 
 
 def test_other_dates_take_part_in_conflicts():
@@ -322,13 +332,20 @@ def test_the_first_flag_that_applies_is_the_rows():
 
 
 def test_exact_repeats_collapse_to_the_first_line():
-    rows = annotate([screen(well("[19] Dots", line=5), well("[19] Dots", line=11))])
-    assert short(rows, "label", "source_row") == [("positive", 5), ("dots", 5)]
+    rows = annotate([screen(*(well("[19] Dots", line=line) for line in (5, 11, 12)))])
+    assert short(rows, "label", "source_row", "repeats", "flag") == [
+        ("positive", 5, 2, None),
+        ("dots", 5, 2, None),
+    ]
 
 
 def test_a_repeat_that_says_more_adds_only_that():
     rows = annotate([screen(well("[19] Dots", line=5), well("[19] Dots+[15] Mouchete", line=11))])
-    assert short(rows, "label", "source_row") == [("positive", 5), ("dots", 5), ("speckled", 11)]
+    assert short(rows, "label", "source_row", "repeats") == [
+        ("positive", 5, 1),
+        ("dots", 5, 1),
+        ("speckled", 11, 0),
+    ]
 
 
 def test_the_same_label_in_other_words_is_no_exact_repeat():
@@ -341,25 +358,177 @@ def test_the_same_label_in_other_words_is_no_exact_repeat():
 
 
 def test_two_missing_images_are_no_repeat_of_each_other():
-    rows = annotate([negativ(well(None, name="a.jpg", sample=None), well(None, 4, "b.jpg", None))])
-    assert short(rows, "source_row") == [(3,), (4,)]
+    wells = [well(None, name="a.jpg", sample=None), well(None, 4, "b.jpg", None)]
+    assert short(annotate([negativ(*wells)], []), "source_row", "repeats") == [(3, 0), (4, 0)]
 
 
-def test_two_exports_of_one_kind_are_both_read_in_any_order():
-    first = screen(well("[15] Mouchete"), stamp="080000")
+def said(rows, *, history=False):
+    """Labels and flags of what holds, or of what was replaced."""
+    return [
+        (row["label"], row["flag"]) for row in rows if (row["superseded_by"] is not None) == history
+    ]
+
+
+def test_the_later_of_two_exports_holds_and_the_earlier_is_history():
+    first = screen(well("[14] Homogene+[5] Invalid"), stamp="080000")
     second = screen(well("[15] Mouchete+[19] Dots"), stamp="120000")
     rows = annotate([second, first])
     assert rows == annotate([first, second])
-    assert short(rows, "label", "source_file") == [
-        ("positive", first.relative_path),
-        ("speckled", first.relative_path),
-        ("dots", second.relative_path),
+    assert short(rows, "label", "source_file", "superseded_by", "flag") == [
+        ("positive", first.relative_path, second.relative_path, None),
+        ("homogeneous", first.relative_path, second.relative_path, None),
+        ("invalid", first.relative_path, second.relative_path, None),
+        ("positive", second.relative_path, None, None),
+        ("speckled", second.relative_path, None, None),
+        ("dots", second.relative_path, None, None),
+    ]
+
+
+def test_later_is_said_by_the_time_in_the_name_not_by_the_name_or_the_day_of_the_folder():
+    late = screen(well("[19] Dots"))
+    late = replace(late, relative_path=f"{RUN}/a_20211216_000000_SCREEN.csv")
+    early = replace(late, relative_path=f"{RUN}/b_20211215_235959_SCREEN.csv")
+    rows = annotate([early, late])
+    assert {row["superseded_by"] for row in rows if row["source_file"] == late.relative_path} == {
+        None
+    }
+    assert len(said(rows, history=True)) == 2
+    # without a time, names count; and any time is later than none
+    names = [replace(late, relative_path=f"{RUN}/{name}_SCREEN.csv") for name in ("z", "y")]
+    rows = annotate([*names, early])
+    assert {row["superseded_by"] for row in rows} == {None, early.relative_path}
+    rows = annotate(names)
+    assert {row["superseded_by"] for row in rows} == {None, names[0].relative_path}
+
+
+def test_the_last_of_three_replaces_both():
+    exports = [screen(well(f"[{code}]"), stamp=f"0{code}0000") for code in (14, 15, 16)]
+    rows = annotate(exports)
+    assert said(rows) == [("positive", None), ("nucleolar", None)]
+    assert {row["superseded_by"] for row in rows} == {None, exports[2].relative_path}
+
+
+def test_an_image_that_only_the_earlier_export_names_stays():
+    images = [image(), image(B, sample="202524402")]
+    both = screen(well("[14]"), well("[15]", 4, B, "202524402"), stamp="080000")
+    rows = annotate([both, screen(well("[16]"), stamp="120000")], images)
+    assert said(rows) == [
+        ("positive", None),
+        ("speckled", None),
+        ("positive", None),
+        ("nucleolar", None),
+    ]
+    assert said(rows, history=True) == [("positive", None), ("homogeneous", None)]
+
+
+def test_history_makes_no_conflict_and_is_none():
+    wrong = screen(well("[2] Negative+[15]"), stamp="080000")
+    right = screen(well("[15]"), stamp="120000")
+    rows = annotate([wrong, right])
+    assert said(rows) == [("positive", None), ("speckled", None)]
+    assert said(rows, history=True) == [("positive", None), ("negative", None), ("speckled", None)]
+    rows = annotate([wrong, right, negativ(well(None))])
+    assert {flag for _, flag in said(rows)} == {"conflict"}
+    assert {flag for _, flag in said(rows, history=True)} == {None}
+
+
+def test_a_later_export_of_the_other_kind_replaces_nothing_and_conflicts():
+    rows = annotate([screen(well("[15]"), stamp="080000"), negativ(well(None), stamp="235900")])
+    assert said(rows) == [
+        ("positive", "conflict"),
+        ("speckled", "conflict"),
+        ("negative", "conflict"),
+    ]
+    assert said(rows, history=True) == []
+
+
+def test_exports_of_two_folders_replace_nothing_of_each_other():
+    other = "20211214/006_SN08030"
+    exports = [screen(well("[15]"), stamp="080000"), screen(well("[16]"), run=other)]
+    rows = annotate(exports, [image(), image(run=other)])
+    assert said(rows, history=True) == []
+
+
+def test_wells_without_image_are_replaced_by_their_sample_and_missing_files_by_their_name():
+    wells = [well("[14]", 3, ".jpg", "1"), well("[14]", 4, ".jpg", "2"), well("[14]", 5, "X.jpg")]
+    later = [well("[15]", 3, ".jpg", "2"), well("[15]", 4, "x.JPG"), well("[15]", 5, ".jpg", None)]
+    rows = annotate([screen(*wells, stamp="080000"), screen(*later, stamp="120000")], [])
+    gone = {row["source_row"] for row in rows if row["superseded_by"]}
+    assert gone == {4, 5}
+    assert {row["flag"] for row in rows} == {"missing_image"}
+
+
+def test_an_image_that_no_row_names_is_flagged_where_there_are_exports():
+    unread = image(name="c.jpg", run="20211214/007_SN08030")
+    images = [image(), image(B, sample="202524402"), unread]
+    rows = annotate([screen(well("[15]"))], images)
+    assert short(rows, "acquisition_id", "label", "flag", "source_file", "source_row")[2:] == [
+        (f"acquisition of {RUN}/{B}", None, "no_row", RUN, None)
+    ]
+    assert rows[2]["sample"] == "202524402"
+    assert annotate([], images) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "flag", "reason"),
+    [
+        ("[15] Homogene", "other_name", "'Homogene' is another code's name; .* calls 15 Mouchete"),
+        ("[15] Tacheté", "unknown_name", "calls 15 .*Mouchete.*, and not 'Tacheté'"),
+    ],
+)
+def test_a_code_whose_name_changed_keeps_its_label_and_is_flagged(raw, flag, reason):
+    rows = annotate([screen(well(raw))])
+    assert labels(rows) == [POSITIVE, ("speckled", "pattern", 15, flag)]
+    assert re.search(reason, rows[1]["reason"])
+
+
+def test_every_flag_has_its_reason_in_words():
+    wells = [
+        well("[15] Mouchete+[77] Inconnu+?+[15] Homogene+[15] Tacheté"),
+        well("", 4),
+        well("[15]", 5, "gone.jpg"),
+        well("[15]", 6, ".jpg"),
+        well("[15]", 7, "D.jpg", "8"),
+        well("[15]", 8, "E.jpg"),
+    ]
+    images = [image(), *(image(f"{name}.jpg") for name in "DEF")]
+    rows = annotate([screen(*wells), negativ(well(None, 9, "E.jpg"))], images)
+    assert {row["flag"] for row in rows if row["flag"]} == FLAGS.keys()
+    assert all((row["flag"] is None) == (row["reason"] is None) for row in rows)
+    reasons = {row["flag"]: row["reason"] for row in rows}
+    screened, negatives = (
+        f"{RUN}/exp_pl_LIS_20211215_{name}.csv"
+        for name in ("101758_SN8030_SCREEN", "101800_SN8030_NEGATIV")
+    )
+    assert reasons["conflict"] == f"negative: {negatives}, line 9; positive: {screened}, line 8"
+    assert reasons["sample_mismatch"] == "the file name says '202524401', the export '8'"
+    assert {row["reason"] for row in rows if row["flag"] == "missing_image"} == {
+        "'gone.jpg' is not in the folder",
+        "the row names no image",
+    }
+
+
+def test_wells_of_any_status_say_it_by_their_terms():
+    export = replace(screen(well("[2] Negative"), well("[15] Mouchete", 4, B)), kind="ALL")
+    rows = annotate([export], [image(), image(B)])
+    assert labels(rows) == [NEGATIVE, ("speckled", "pattern", 15, None)]
+
+
+def test_another_dialects_terms():
+    dialect = Dialect(term_separator=",", term="AC(?P<code>[0-9]+)")
+    export = replace(screen(well("AC15 , AC19, [14] x")), dialect=dialect)
+    assert labels(annotate([export])) == [
+        POSITIVE,
+        ("speckled", "pattern", 15, None),
+        ("dots", "pattern", 19, None),
+        (None, None, None, "no_code"),
     ]
 
 
 def test_nothing_gives_nothing():
     assert annotate([]) == []
-    assert annotate([screen()]) == []
+    assert annotate([screen()], []) == []
+    assert short(annotate([screen()]), "flag") == [("no_row",)]
     assert annotate_classes([], VOCABULARY) == []
 
 
@@ -381,7 +550,7 @@ def test_nothing_gives_nothing():
 )
 def test_any_rows_give_sound_annotations(rows, negative):
     exports = [screen(*rows)] + ([negativ(*rows)] if negative else [])
-    found = annotate(exports)
+    found = [row for row in annotate(exports) if row["flag"] != "no_row"]
     assert all(row["flag"] is None or row["flag"] in FLAGS for row in found)
     assert all((row["label"] is None) == (row["axis"] is None) for row in found)
     assert all(row["label"] is not None or row["flag"] is not None for row in found)

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.report.source import AXES
-from anabatch.store.live import ANNOTATE, SCAN, LivePart, read_live_rows
+from anabatch.store.history import read_annotations
+from anabatch.store.live import ANNOTATE, SCAN, LivePart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def _labels(root: Path, actions: Iterable[Action | None]) -> dict[str, set[Term]
         if action is None or action.part is None:
             continue
         span = (action.first_row, action.first_row + action.rows)
-        rows = read_live_rows(root, LivePart(action.part, (span,), ()), "annotations")
+        rows = read_annotations(root, LivePart(action.part, (span,), ()))
         for row in rows.select(["acquisition_id", "axis", "label"]).to_pylist():
             if row["acquisition_id"] and row["label"]:
                 found[row["acquisition_id"]].add((row["axis"], row["label"]))

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from anabatch.annotations import FLAGS
 from anabatch.report.figures import (
     BLUE,
     ORANGE,
@@ -29,14 +30,10 @@ _TITLES = {
     "class": "Class folders, as they are named",
     "status": "Status",
 }
-_FLAGS = {
-    "missing_image": "the export names an image that is not there",
-    "conflict": "the image is both negative and positive",
-    "sample_mismatch": "export and file name give different samples; the file name was taken",
-    "unknown_code": "the code is not in the vocabulary",
-    "no_code": "the term has no code",
-    "empty_pattern": "the well was read, and no pattern was entered",
-}
+_COLUMNS = (
+    *("image_id", "archive", "axis", "label", "raw"),
+    *("flag", "reason", "repeats", "source_file", "source_row"),
+)
 _EXAMPLES = 5
 _BARS = 60
 
@@ -77,7 +74,7 @@ def section(source: Source) -> Section:
             absent="No labels were read yet.",
             command="anabatch annotate",
         )
-    labels, flags = _count(source)
+    labels, flags, repeats = _count(source)
     archives = sorted({name for found in labels.values() for name in found.archives})
     axes = [_axis(axis, labels, archives) for axis in AXES if any(a == axis for a, _ in labels)]
     return Section(
@@ -90,16 +87,22 @@ def section(source: Source) -> Section:
             "flags": _flag_rows(flags),
             "labelled": len(source.labels),
             "unlabelled": len(source.images.keys() - source.labels.keys()),
+            "repeats": repeats,
+            "superseded": sum(
+                table.num_rows for table in source.store.table("annotations_history").batches()
+            ),
         },
     )
 
 
-def _count(source: Source) -> tuple[dict[tuple[str, str], Label], dict[str, Flag]]:
+def _count(source: Source) -> tuple[dict[tuple[str, str], Label], dict[str, Flag], int]:
+    """Return labels, flags, and how many rows of exports say again what others say."""
     labels: dict[tuple[str, str], Label] = defaultdict(Label)
     flags: dict[str, Flag] = defaultdict(Flag)
-    columns = ["image_id", "archive", "axis", "label", "raw", "flag", "source_file", "source_row"]
+    repeats = 0
     for table in source.store.table("annotations").batches():
-        for row in table.select(columns).to_pylist():
+        for row in table.select(_COLUMNS).to_pylist():
+            repeats += row["repeats"]
             if row["flag"]:
                 _count_flag(flags[row["flag"]], row)
             if row["image_id"] and row["label"]:
@@ -108,7 +111,7 @@ def _count(source: Source) -> tuple[dict[tuple[str, str], Label], dict[str, Flag
                 found.archives[row["archive"]].add(row["image_id"])
                 if row["flag"]:
                     found.flagged.add(row["image_id"])
-    return dict(labels), dict(flags)
+    return dict(labels), dict(flags), repeats
 
 
 def _count_flag(flag: Flag, row: dict[str, Any]) -> None:
@@ -117,7 +120,8 @@ def _count_flag(flag: Flag, row: dict[str, Any]) -> None:
         flag.images.add(row["image_id"])
     if len(flag.examples) < _EXAMPLES:
         place = row["source_file"] + (f", line {row['source_row']}" if row["source_row"] else "")
-        flag.examples[f"{place}: {row['raw']!s}" if row["raw"] else place] = None
+        told = row["reason"] or row["raw"]
+        flag.examples[f"{place}: {told}" if told else place] = None
 
 
 def _axis(axis: str, labels: dict[tuple[str, str], Label], archives: list[str]) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def _flag_rows(flags: dict[str, Flag]) -> list[dict[str, Any]]:
     return [
         {
             "flag": name,
-            "meaning": _FLAGS.get(name, ""),
+            "meaning": FLAGS.get(name, ""),
             "rows": rows,
             "images": len(flags[name].images),
             "examples": list(flags[name].examples),

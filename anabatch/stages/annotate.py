@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_classes, annotate_exports
-from anabatch.archive.exports import Export, read_export
+from anabatch.archive.exports import Export, load_export
 from anabatch.errors import ExportError
 from anabatch.schema import to_table
 from anabatch.store.actions import FAILED, Action
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from anabatch.archive.dialect import Dialect
     from anabatch.archive.layout import Layout
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,21 @@ def annotate_recipe(vocabulary: str, layout: str) -> Recipe:
 
 
 def read_exports(
-    root: Path, paths: tuple[str, ...]
+    root: Path, paths: tuple[str, ...], dialect: Dialect
 ) -> tuple[list[Export], list[tuple[str, ExportError]]]:
     """Read exports; those that cannot be understood come with their error."""
     exports, bad = [], []
     for path in paths:
         try:
-            exports.append(read_export((root / path).read_bytes(), path))
+            exports.append(load_export(root / path, path, dialect))
         except ExportError as error:
             bad.append((path, error))
-        except OSError as error:
-            what = f"the export cannot be read: {error.strerror or error}"
-            bad.append((path, ExportError(what)))
     return exports, bad
+
+
+def load_vocabulary(folder: Path | None, layout: Layout) -> Vocabulary:
+    """Read the vocabulary for a layout, with the layout's own tables where it brings some."""
+    return Vocabulary.load(folder, codes=layout.code_table, classes=layout.class_table)
 
 
 def export_unit(unit: str, path: str) -> str:
@@ -113,8 +116,8 @@ def export_unit(unit: str, path: str) -> str:
 
 def annotate(batch: AnnotateBatch) -> WrittenPart:
     """Write the labels of a batch; an export that cannot be understood becomes a failure."""
-    vocabulary = Vocabulary.load(batch.vocabulary)
-    exports, bad = read_exports(batch.root, batch.exports)
+    vocabulary = load_vocabulary(batch.vocabulary, batch.layout)
+    exports, bad = read_exports(batch.root, batch.exports, batch.layout.export)
     rows = annotate_exports(
         exports,
         batch.acquisitions,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.schema import table_schema, validate
+from anabatch.store.history import read_annotations
 from anabatch.store.live import (
     ANNOTATE,
     CELLS,
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from anabatch.store.state import State
 
 
+# Tables that have the columns of another.
+_SCHEMAS = {"annotations_history": "annotations"}
+
+
 class StoreTable:
     """A table of the store, read piece by piece.
 
@@ -51,7 +56,7 @@ class StoreTable:
 
     def __init__(self, name: str, loaders: list[Callable[[], pa.Table]]) -> None:
         self.name = name
-        self.schema = table_schema(name)
+        self.schema = table_schema(_SCHEMAS.get(name, name))
         self._loaders = loaders
 
     def batches(self) -> Iterator[pa.Table]:
@@ -187,7 +192,9 @@ class Collections:
 
         Parameters
         ----------
-        name : {'acquisitions', 'annotations', 'cells', 'clusters'}
+        name : {'acquisitions', 'annotations', 'cells', 'clusters', 'annotations_history'}
+            `annotations` has what holds, and `annotations_history` the rows of exports that later
+            ones replaced.
 
         Raises
         ------
@@ -202,6 +209,7 @@ class Collections:
             "annotations": self._annotations,
             "cells": self._cells,
             "clusters": self._clusters,
+            "annotations_history": lambda: self._annotations(history=True),
         }
         if name not in makers:
             what = f"there is no table {name!r}"
@@ -245,9 +253,9 @@ class Collections:
         read = dask.delayed(read_live_array, pure=True)(self.root, live, name, source, total)
         return da.from_delayed(read, shape=(live.rows, *rest), dtype=np.dtype(dtype))
 
-    def _annotations(self) -> list[Callable[[], pa.Table]]:
+    def _annotations(self, *, history: bool = False) -> list[Callable[[], pa.Table]]:
         parts = live_parts(self.state, ANNOTATE)
-        return [_Piece(_read_stored, self.root, live, "annotations") for live in parts]
+        return [_Piece(_read_labels, self.root, live, history) for live in parts]
 
     def _cells(self) -> list[Callable[[], pa.Table]]:
         return [
@@ -272,6 +280,10 @@ class Collections:
 
 def _whole(table: pa.Table) -> pa.Table:
     return table
+
+
+def _read_labels(root: Path, live: LivePart, history: bool) -> pa.Table:  # noqa: FBT001 -- arguments of a piece
+    return read_annotations(root, live, history=history)
 
 
 def _read_stored(root: Path, live: LivePart, table: str) -> pa.Table:

@@ -153,7 +153,7 @@ class Laboratory:
             "source_file": "20240102/exp.csv",
             "source_row": 3,
             "flag": flag,
-            "reason": flag,
+            "reason": f"why: {flag}" if flag else None,
             "repeats": 0,
             "superseded_by": None,
         }

@@ -66,6 +66,22 @@ def test_another_run_added_nothing(full):
     assert all(row["added"] == 0 for row in (*facts["rows"], *facts["stages"]))
 
 
+def test_repeats_and_history_are_counted_and_history_is_no_label(full, paths):
+    before = image_labels.section(source_of(full)).facts
+    assert (before["repeats"], before["superseded"]) == (0, 0)
+    old = full._annotation(paths[0], "golgi", "pattern", None)
+    new = full._annotation(paths[0], "centromere", "pattern", None)
+    rows = [old | {"superseded_by": "20240102/late.csv"}, new | {"repeats": 2}]
+    full.annotate_rows("late", rows)
+    source = source_of(full)
+    facts = image_labels.section(source).facts
+    assert (facts["repeats"], facts["superseded"]) == (2, 1)
+    labels = {row["label"] for axis in facts["axes"] for row in axis["rows"]}
+    assert "centromere" in labels
+    assert "golgi" not in labels
+    assert "golgi" not in source.label_text(full.image(paths[0]).components["image_id"])
+
+
 def test_the_same_picture_twice_is_one_image(laboratory, paths):
     copy = laboratory.root / "20240102/001_SN09001/006_plate_1_202400006_1_1_06.jpg"
     copy.write_bytes((laboratory.root / paths[2]).read_bytes())
@@ -103,7 +119,7 @@ def test_labels_count_images_and_flags(full):
     assert pattern["homogeneous"] == (1, 0)  # the row without an image counts for no image
     flags = {row["flag"]: (row["rows"], row["images"]) for row in facts["flags"]}
     assert flags == {"conflict": (1, 1), "missing_image": (1, 0)}
-    assert facts["flags"][1]["examples"] == ["20240102/exp.csv, line 3: [14] homogeneous"]
+    assert facts["flags"][1]["examples"] == ["20240102/exp.csv, line 3: why: missing_image"]
     assert (facts["labelled"], facts["unlabelled"]) == (4, 0)
 
 

@@ -31,6 +31,9 @@ def annotation(code):
         "source_file": "x.csv",
         "source_row": 3,
         "flag": "no_code",
+        "reason": "the term has no code",
+        "repeats": 0,
+        "superseded_by": None,
     }
 
 
