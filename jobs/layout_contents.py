@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from anabatch.annotations import annotate_exports
+from anabatch.annotations import OTHER_NAME, UNKNOWN_NAME, annotate_exports
 from anabatch.archive.dialect import plain
 from anabatch.archive.exports import load_export
 from anabatch.errors import ExportError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROLES = ("image", "pattern", "sample")
 """What columns of exports are for."""
+
+_NAMES = (OTHER_NAME, UNKNOWN_NAME)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class ExportsReport:
         Terms without a code that can be read, and their rows.
     no_term : int
         Rows in which nothing was entered.
+    names : tuple of (str, int)
+        What is wrong with names beside known codes, and their rows.
     """
 
     opened: int = 0
@@ -109,6 +113,7 @@ class ExportsReport:
     codes: tuple[CodeReport, ...] = ()
     no_code: tuple[tuple[str, int], ...] = ()
     no_term: int = 0
+    names: tuple[tuple[str, int], ...] = ()
 
 
 def look_at_headers(root: Path, layout: Layout, images: Sequence[ListedFile]) -> SizesReport:
@@ -190,8 +195,9 @@ def look_at_exports(
             unreadable.append((file.relative_path, str(error)))
     beside = _beside(read, images, layout)
     rows = annotate_exports(read, beside, vocabulary, archive="", date=None, layout=layout)
-    named = {row["acquisition_id"] for row in rows} - {None}
-    missing = _missing(read, rows)
+    said = [row for row in rows if row["source_row"] is not None]
+    named = {row["acquisition_id"] for row in said} - {None}
+    missing = _missing(read, said)
     total = sum(len(export.rows) for export in read)
     return ExportsReport(
         opened=len(exports),
@@ -204,9 +210,10 @@ def look_at_exports(
         rows_with_image=total - len(missing),
         rows_without_image=tuple(missing),
         unnamed_images=len(beside) - len(named),
-        codes=_codes(rows, vocabulary),
-        no_code=tuple(Counter(row["raw"] for row in rows if _is_without_code(row)).most_common()),
-        no_term=sum(row["label"] is None and not row["raw"] for row in rows),
+        codes=_codes(said, vocabulary),
+        no_code=tuple(Counter(row["raw"] for row in said if _is_without_code(row)).most_common()),
+        no_term=sum(row["label"] is None and not row["raw"] for row in said),
+        names=tuple(Counter(row["reason"] for row in said if row["flag"] in _NAMES).most_common()),
     )
 
 

@@ -92,6 +92,8 @@ def notes(check: LayoutCheck) -> Iterator[str]:
         yield f"{_count(found.unnamed_images, 'image')} beside the exports opened stand in none of them"
     if found.no_code and found.codes:
         yield f"terms without a code give no label: {_terms(found)}"
+    for reason, rows in found.names[:_SHOWN]:
+        yield f"in {_count(rows, 'row')} of exports {reason}"
     if found.no_term:
         yield f"in {_count(found.no_term, 'row')} of exports no pattern was entered"
     yield from _of_groups(check)
