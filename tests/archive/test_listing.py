@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import socket
 
 import pytest
 
-from anabatch.archive.layout import load_layout
+from anabatch.archive.layout import Layout, load_layout
 from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
 
 DATED = load_layout("dated")
+NOON = 1_639_483_200 * 10**9
+"""The 14th of December 2021, 12:00 UTC."""
 RUN = "20211214/005_SN08030"
 
 
@@ -40,12 +43,32 @@ def test_images_exports_and_others_are_told_apart(tmp_path):
     assert listing.problems == ()
 
 
-def test_a_listed_file_has_size_time_and_place(tmp_path):
+def test_a_listed_file_has_size_times_inode_and_place(tmp_path):
     make(tmp_path, f"{RUN}/a.jpg")
     os.utime(tmp_path / RUN / "a.jpg", ns=(7, 1_639_500_000_123_456_789))
     (file,) = list_archive(tmp_path, DATED).images
     assert (file.size, file.mtime_ns, file.name) == (2, 1_639_500_000_123_456_789, "a.jpg")
     assert file.path(tmp_path) == tmp_path / RUN / "a.jpg"
+    status = file.path(tmp_path).stat()
+    assert (file.ctime_ns, file.inode) == (status.st_ctime_ns, status.st_ino)
+
+
+def test_a_link_is_listed_with_what_it_leads_to(tmp_path):
+    make(tmp_path, f"{RUN}/a.jpg")
+    (tmp_path / RUN / "b.jpg").symlink_to("a.jpg")
+    a, b = list_archive(tmp_path, DATED).images
+    assert a[1:] == b[1:]
+
+
+def test_the_listing_knows_its_time_and_the_date_of_every_file(tmp_path):
+    export = f"{RUN}/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv"
+    make(tmp_path, f"{RUN}/a.jpg", export)
+    listing = list_archive(tmp_path, DATED, now_ns=NOON)
+    day = dt.date(2021, 12, 14)
+    assert (listing.dates, listing.listed_ns) == ({f"{RUN}/a.jpg": day, export: day}, NOON)
+    make(tmp_path / "patterns", "pat_7/1.jpg")
+    undated = list_archive(tmp_path / "patterns", load_layout("unlabelled"))
+    assert undated.dates == {"pat_7/1.jpg": None}
 
 
 def test_files_are_sorted_by_path_whatever_the_order_of_creation(tmp_path):
@@ -80,19 +103,92 @@ def test_images_and_exports_at_odd_places_are_problems_not_lost(tmp_path):
     make(
         tmp_path,
         "a.jpg",
-        "20211399/005_SN08030/b.jpg",
+        "20211214/a/b/c.jpg",
         "20211214/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv",
     )
     listing = list_archive(tmp_path, DATED)
     assert listing.images == ()
     assert listing.exports == ()
     assert dict(listing.problems) == {
-        "a.jpg": "an image at a place where the layout dated has none",
-        "20211399/005_SN08030/b.jpg": "an image at a place where the layout dated has none",
+        "a.jpg": "an image at a wrong place: the layout dated has no such place",
+        "20211214/a/b/c.jpg": "an image at a wrong place: the layout dated has no such place",
         "20211214/exp_pl_LIS_20211215_101758_SN8030_SCREEN.csv": (
-            "an export at a place where the layout dated has none"
+            "an export at a wrong place: the layout dated has no such place"
         ),
     }
+
+
+@pytest.mark.parametrize("name", ["20261340", "20210229", "00000000", "20211200"])
+def test_a_folder_whose_name_is_no_date_is_one_problem_however_much_is_in_it(tmp_path, name):
+    make(tmp_path, f"{name}/005_SN08030/a.jpg", f"{name}/006_SN08030/b.jpg", f"{RUN}/c.jpg")
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == [f"{RUN}/c.jpg"]
+    ((place, reason),) = listing.problems
+    assert place == name
+    assert reason.startswith(f"{name} is no date")
+    assert reason.endswith("rename the folder, and its images are read")
+
+
+@pytest.mark.parametrize(
+    "inner", ["20211215/a.jpg", "20211215/005_SN08030/a.jpg", "x/20211215/a.jpg"]
+)
+def test_a_date_folder_in_a_date_folder_is_a_problem(tmp_path, inner):
+    make(tmp_path, f"20211214/{inner}", f"{RUN}/c.jpg")
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == [f"{RUN}/c.jpg"]
+    place = f"20211214/{inner}".partition("/20211215")[0] + "/20211215"
+    assert listing.problems == ((place, "a date folder in a date folder: which date is it?"),)
+
+
+def test_without_dates_in_the_layout_a_folder_may_have_any_number_for_a_name(tmp_path):
+    make(tmp_path, "20211214/20211215/a.jpg")
+    layout = Layout(name="own", path="(?P<group>[^/]+)/(?P<class_name>[^/]+)/[^/]+")
+    assert names(list_archive(tmp_path, layout).images) == ["20211214/20211215/a.jpg"]
+
+
+def test_dates_to_come_are_a_problem_from_the_day_after_tomorrow(tmp_path):
+    days = ("20211214", "20211215", "20211216", "20991231")
+    make(tmp_path, *(f"{day}/005_SN08030/{name}.jpg" for day in days for name in "ab"))
+    listing = list_archive(tmp_path, DATED, now_ns=NOON)
+    assert {path.partition("/")[0] for path in names(listing.images)} == set(days[:2])
+    assert listing.problems == (
+        ("20211216", "2021-12-16 is a date in the future: is the microscope's clock right?"),
+        ("20991231", "2099-12-31 is a date in the future: is the microscope's clock right?"),
+    )
+
+
+def test_folders_may_nest_deeper_than_python_calls(tmp_path):
+    """As far as a path may be long; what lies deeper cannot be opened by its path."""
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(2_500):  # `a/` each: beyond what a path may hold
+        os.mkdir("a", dir_fd=here)
+        here, above = os.open("a", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    make(tmp_path, f"{RUN}/a.jpg")
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == [f"{RUN}/a.jpg"]
+    ((_, reason),) = listing.problems
+    assert reason == "the folder cannot be read: File name too long"
+    while (tmp_path / "a" / "a").is_dir():  # for pytest, whose own way to delete it is recursive
+        (tmp_path / "a" / "a").rename(tmp_path / "b")
+        (tmp_path / "a").rmdir()
+        (tmp_path / "b").rename(tmp_path / "a")
+
+
+def test_names_of_255_bytes_with_spaces_newlines_and_letters_of_all_kinds_are_listed(tmp_path):
+    odd = [
+        "x" * 251 + ".jpg",
+        " a b .jpg",
+        "a\nb.jpg",
+        "é" * 125 + "x.jpg",
+        "\u202egpj.jpg",
+        "-rf.jpg",
+    ]
+    make(tmp_path, *(f"{RUN}/{name}" for name in odd))
+    listing = list_archive(tmp_path, DATED)
+    assert {file.name for file in listing.images} == set(odd)
+    assert listing.problems == ()
 
 
 def test_links_are_followed_only_to_files_inside(tmp_path):
@@ -148,6 +244,21 @@ def test_a_name_that_is_not_utf8_is_a_problem(tmp_path):
         pytest.skip("this file system refuses such names")
     ((path, reason),) = list_archive(tmp_path, DATED).problems
     assert path == f"{RUN}/caf\\xe9.jpg"
+    assert "not UTF-8" in reason
+
+
+def test_a_folder_whose_name_is_not_utf8_hides_nothing(tmp_path):
+    try:
+        folder = tmp_path / "20211214" / os.fsdecode(b"caf\xe9")
+        folder.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    (folder / "a.jpg").write_bytes(b"x")
+    make(tmp_path, f"{RUN}/b.jpg")
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == [f"{RUN}/b.jpg"]
+    ((path, reason),) = listing.problems
+    assert path == r"20211214/caf\xe9/a.jpg"
     assert "not UTF-8" in reason
 
 
