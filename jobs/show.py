@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import pyarrow.csv as pc
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from anabatch.errors import ConfigurationError
 from anabatch.store.root import open_store
@@ -16,9 +19,12 @@ from anabatch.store.root import open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-
 _ROWS_ON_SCREEN = 20
+
+# What makes a spreadsheet take a cell for a formula, at the cell's start or behind what another country's
+# spreadsheet takes for the cell's start; any quotes before it are counted, so that one can be taken off again.
+_FORMULA = r"""(^|[;,\t\r\n"])('* *[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"""
+_BLANK_START = r"^('*[\t\r\n])"
 
 
 def list_tables(store: Path, at: int | None) -> None:
@@ -55,7 +61,8 @@ def show_table(
     limit : int or None
         At most this many rows; on a terminal 20 without it.
     out : Path or None
-        A `.csv` or `.parquet` file.
+        A `.csv` or `.parquet` file. CSV is made safe for spreadsheets (:func:`harmless`), here and
+        where the output is no terminal; Parquet is exact.
 
     Raises
     ------
@@ -72,17 +79,52 @@ def show_table(
         return
     found = table.query(where, limit)
     if out.suffix == ".csv":
-        pc.write_csv(found, out)
+        pa.csv.write_csv(harmless(found), out)
     else:
         pq.write_table(found, out)
     Console().print(f"wrote {found.num_rows} rows to {out}", highlight=False)
 
 
+def harmless(table: pa.Table) -> pa.Table:
+    """Return a table whose texts no spreadsheet takes for formulas.
+
+    What stands in exports and names is anybody's. A single quote goes before `=`, `+`, `-`, `@` (and
+    their wide forms) where a cell starts, and before a tab or line end there; so it does behind
+    separators and quotes within a text, which start a cell where another separator is usual. Taking
+    that one quote off again gives the text. Numbers stay numbers.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+
+    Returns
+    -------
+    pyarrow.Table
+
+    References
+    ----------
+    OWASP, "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = table.column(place)
+            column = pc.replace_substring_regex(column, pattern=_FORMULA, replacement=r"\1'\2")
+            column = pc.replace_substring_regex(column, pattern=_BLANK_START, replacement=r"'\1")
+            table = table.set_column(place, field, column)
+    return table
+
+
+def _printable(value: object) -> str:
+    """Return a value in one line that cannot steer the terminal."""
+    text = "" if value is None else str(value)
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def _print(found: pa.Table) -> None:
     if not sys.stdout.isatty():
-        pc.write_csv(found, sys.stdout.buffer)
+        pa.csv.write_csv(harmless(found), sys.stdout.buffer)
         return
     listing = Table(*found.schema.names)
     for row in found.to_pylist():
-        listing.add_row(*("" if value is None else str(value) for value in row.values()))
+        listing.add_row(*(Text(_printable(value)) for value in row.values()))  # no markup
     Console(soft_wrap=True).print(listing)
