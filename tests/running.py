@@ -40,9 +40,23 @@ def make_config(archive: Path, store: Path, **sections: Any) -> Config:
     return parse_config(raw, "test")
 
 
-def run_jobs(config: Config, job: Any = whole_run, **options: Any) -> list[dict[str, Any]]:
-    """Run a job, as the command line does, and return the events that it told."""
+def run_jobs(
+    config: Config, job: Any = whole_run, *, accept: bool = False, **options: Any
+) -> list[dict[str, Any]]:
+    """Run a job, as the command line does, and return the events that it told.
+
+    Parameters
+    ----------
+    config : Config
+    job : module
+        What has a `run`.
+    accept : bool
+        Whether guards are told to let everything pass.
+    **options
+        Of the session.
+    """
     stream = io.StringIO()
     with session(config, Reporter("json", stream), **options) as context:
+        context.accept_recompute = context.accept_vanished = accept
         job.run(context)
     return [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -1,0 +1,412 @@
+"""After whatever may happen to an archive and to runs over it, a store is as one made from scratch."""
+
+import datetime as dt
+import errno
+import shutil
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from anabatch.jobs import annotate, cluster, embed, featurize, scan, segment
+from anabatch.jobs import report as report_job
+from anabatch.jobs import run as whole_run
+from anabatch.jobs.generations import current
+from anabatch.jobs.looking import looking
+from anabatch.jobs.plan import survey
+from cheap import cheap_networks
+from contents import by_cell, clusters_by_cell, described_cells, fingerprint, whole_contents
+from edited import BROKEN, EditedArchive, picture, with_comment
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from running import make_config, run_jobs
+
+import anabatch
+from anabatch.clustering import BatchKMeans
+from anabatch.config import KeepConfig
+from anabatch.embedding import NystroemKernelPCA
+from anabatch.errors import MissingRowsError
+from anabatch.stages.cluster import KIND as KMEANS
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.population import read_model
+from anabatch.store.live import CLUSTER_MODEL
+from anabatch.store.retention import collect
+from anabatch.store.root import hold_store
+
+DATES = ("20211213", "20211214", "20220103")
+CLASSES = ("Centromere", "Controle Neg", "no such class")
+PATTERNS = ("[15] Mouchete", "[16] Nucleolaire+[24] Type SSA", "[7] Speckled", "[77] What", "")
+FREE = {"vanished_share": 1.0, "recompute_share": 1.0}
+
+PARAMETERS = {
+    ("segment", "cell_diameter"): (145.0, 100.0),
+    ("segment", "nucleus_diameter"): (60.0, 20.0),
+    ("featurize", "preprocessing"): ("unit", "keras"),
+    ("embed", "components"): (16, 8),
+    ("embed", "refit_share"): (0.2, 5.0),
+    ("cluster", "k"): (3, 2),
+    ("scan", "max_pixels"): (400_000_000, 5_000),
+    ("scan", "rehash_share"): (0.01, 0.0),
+    ("compute", "batch_megapixels"): (40.0, 0.02),
+}
+"""Usual and other values. With the other one a batch holds two images."""
+
+dates = st.sampled_from(DATES)
+numbers = st.integers(0, 4)
+pictures = st.integers(0, 9).map(picture)
+choices = st.integers(0, 99)
+exported = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(PATTERNS)), max_size=4)
+jobs = st.sampled_from((whole_run, scan, annotate, segment, featurize, embed, cluster))
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Syncs:
+    """Stands for `os.fsync`, and at one of its calls lets something happen."""
+
+    def __init__(self):
+        self.left = 0
+        self.strike = lambda: None
+
+    def __call__(self, _):
+        self.left -= 1
+        if self.left == 0:
+            self.strike()
+
+
+class Scratch:
+    """A job: all that hangs on no generation."""
+
+    @staticmethod
+    def run(context):
+        context.commits = False
+        scan.run(context)
+        annotate.run(context)
+        segment.run(context, with_features=True)
+
+
+class Nights(RuleBasedStateMachine):
+    """An archive, and a store over it.
+
+    Of every version of the store, `seen` holds what it showed first; `described` holds of every
+    cell the digest of its rows.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.stack = ExitStack()
+        self.syncs = Syncs()
+        self.folder = Path(self.stack.enter_context(TemporaryDirectory()))
+        self.stack.enter_context(cheap_networks())
+        self.stack.enter_context(patch("os.fsync", self.syncs))
+        self.stack.enter_context(patch.object(report_job, "build_report", _write_little))
+        self.archive = EditedArchive(self.folder / "DATA")
+        self.classes = EditedArchive(self.folder / "CLASSES")
+        self.parameters = {key: values[0] for key, values in PARAMETERS.items()}
+        self.two_archives = False
+        self.pixels = 1.0
+        self.seen = {}
+        self.described = {}
+
+    def teardown(self):
+        try:
+            self.whole_night()
+            for version, before in self.seen.items():
+                assert fingerprint(self.store(at=version)) == before, f"version {version}"
+        finally:
+            self.stack.close()
+
+    # what the archive goes through
+
+    @rule(date=dates, number=numbers, data=pictures)
+    def put_image(self, date, number, data):
+        self.archive.put(self.archive.image(date, number), data)
+
+    @rule(date=dates, number=numbers, data=st.sampled_from(list(BROKEN.values())))
+    def put_broken_image(self, date, number, data):
+        self.archive.put(self.archive.image(date, number), data)
+
+    @rule(name=st.sampled_from(CLASSES), number=numbers, data=pictures)
+    def put_image_of_a_class(self, name, number, data):
+        self.two_archives = True
+        self.classes.put(self.classes.root / name / f"{number}.jpg", data)
+
+    @precondition(lambda self: self.images())
+    @rule(choice=choices, text=st.sampled_from("abc"))
+    def save_again(self, choice, text):
+        path = self.chosen_image(choice)
+        self.archive.put(path, with_comment(path.read_bytes(), text))
+
+    @precondition(lambda self: self.images())
+    @rule(choice=choices, data=pictures)
+    def put_secretly(self, choice, data):
+        self.archive.put_secretly(self.chosen_image(choice), data)
+
+    @precondition(lambda self: self.images())
+    @rule(choice=choices)
+    def touch(self, choice):
+        self.archive.touch(self.chosen_image(choice))
+
+    @precondition(lambda self: self.archive.images())
+    @rule(choice=choices, date=dates, number=numbers)
+    def rename(self, choice, date, number):
+        images = self.archive.images()
+        self.archive.rename(images[choice % len(images)], self.archive.image(date, number))
+
+    @precondition(lambda self: self.images())
+    @rule(choice=choices)
+    def remove_image(self, choice):
+        self.chosen_image(choice).unlink()
+
+    @rule(date=dates)
+    def remove_date(self, date):
+        self.archive.remove_date(date)
+
+    @rule(
+        date=dates,
+        hour=st.sampled_from((10, 11)),
+        kind=st.sampled_from(("SCREEN", "NEGATIV")),
+        rows=exported,
+    )
+    def put_export(self, date, hour, kind, rows):
+        self.archive.put_export(date, hour, kind, rows)
+
+    @precondition(lambda self: self.archive.exports())
+    @rule(choice=choices, lines=st.integers(0, 3))
+    def cut_export(self, choice, lines):
+        exports = self.archive.exports()
+        path = exports[choice % len(exports)]
+        kept = path.read_bytes().splitlines(keepends=True)[:-lines] if lines else []
+        self.archive.put(path, b"".join(kept))
+
+    @precondition(lambda self: self.archive.exports())
+    @rule(choice=choices)
+    def remove_export(self, choice):
+        exports = self.archive.exports()
+        exports[choice % len(exports)].unlink()
+
+    @rule(name=st.sampled_from(list(PARAMETERS)), which=st.sampled_from((0, 1)))
+    def set_parameter(self, name, which):
+        self.parameters[name] = PARAMETERS[name][which]
+
+    @rule(pixels=st.sampled_from((1.0, 2.0)))
+    def set_pixels(self, pixels):
+        self.pixels = pixels
+
+    # what the store goes through
+
+    @rule(job=jobs)
+    def run_a_job(self, job):
+        self.run(job)
+
+    @rule(job=st.sampled_from((whole_run, scan, segment)), date=dates)
+    def run_of_one_date(self, job, date):
+        self.run(job, only_date=dt.datetime.strptime(date, "%Y%m%d").replace(tzinfo=dt.UTC).date())
+
+    @rule()
+    def run_over_one_archive(self):
+        self.run(config=self.config(two_archives=False))
+
+    @rule()
+    def segment_with_crops_of_another_size(self):
+        self.run(segment, config=self.config(cells={"crop": 64}))
+
+    @rule(job=jobs, syncs=st.integers(1, 250))
+    def kill(self, job, syncs):
+        """Find, after a run, the disk as it was at some moment of it."""
+        store, image = self.folder / "store", self.folder / "image of the disk"
+
+        def strike():
+            shutil.copytree(store, image)
+            raise Killed
+
+        self.syncs.left, self.syncs.strike = syncs, strike
+        with suppress(Killed):
+            self.run(job)
+        self.syncs.left = 0
+        if image.exists():
+            shutil.rmtree(store)
+            image.rename(store)
+
+    @rule(job=jobs, syncs=st.integers(1, 250))
+    def interrupt(self, job, syncs):
+        self.fail(job, syncs, KeyboardInterrupt())
+
+    @rule(job=jobs, syncs=st.integers(1, 250))
+    def fill_the_disk(self, job, syncs):
+        self.fail(job, syncs, OSError(errno.ENOSPC, "No space left on device"))
+
+    def fail(self, job, syncs, error):
+        def strike():
+            raise error
+
+        self.syncs.left, self.syncs.strike = syncs, strike
+        with suppress(type(error)):
+            self.run(job)
+        self.syncs.left = 0
+
+    @precondition(lambda self: self.seen)
+    @rule(choice=choices)
+    def roll_back(self, choice):
+        version = sorted(self.seen)[choice % len(self.seen)]
+        with hold_store(self.folder / "store", run="rollback", create=False) as store:
+            store._ledger.restore(version, run="rollback")
+        assert fingerprint(self.store()) == self.seen[version]
+
+    @precondition(lambda self: self.seen)
+    @rule()
+    def fold(self):
+        before = fingerprint(self.store())
+        with hold_store(self.folder / "store", run="fold", create=False) as store:
+            store._ledger.fold(run="fold")
+        assert fingerprint(self.store()) == before
+
+    @precondition(lambda self: self.seen)
+    @rule(versions=st.integers(1, 4))
+    def take_away_what_nobody_needs(self, versions):
+        keep = KeepConfig(versions=versions, days=0, trash_days=0)
+        later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)
+        root = self.folder / "store"
+        with hold_store(root, run="gc", create=False):
+            kept = collect(root, keep, later).kept
+        self.seen = {version: self.seen[version] for version in kept}
+
+    @rule()
+    def whole_night(self):
+        events = self.run(whole_run)
+        self.compare_with_scratch(too_few={e["job"] for e in events if e["event"] == "too_few"})
+        self.see_that_nothing_is_left()
+
+    # what holds
+
+    @invariant()
+    def every_version_can_be_read_and_describes_a_cell_as_all_others_do(self):
+        if not (self.folder / "store" / "ledger").exists():
+            return
+        newest = self.store().version
+        self.seen = {version: seen for version, seen in self.seen.items() if version <= newest}
+        for version in range(max(self.seen, default=-1) + 1, newest + 1):
+            store = self.store(at=version)
+            self.seen[version] = fingerprint(store)
+            for key, digest in described_cells(store):
+                assert self.described.setdefault(key, digest) == digest
+
+    def compare_with_scratch(self, too_few):
+        config = self.config(store=self.folder / "scratch")
+        run_jobs(config, Scratch)
+        scratch, store = anabatch.open_store(config.store), self.store()
+        expected, found = whole_contents(scratch), whole_contents(store)
+        for name, contents in expected.items():
+            assert found[name] == contents, name
+        self.compare_population(scratch, store, too_few)
+        shutil.rmtree(config.store)
+
+    def compare_population(self, scratch, store, too_few):
+        """Compare with what the store's own generations make of features made from scratch."""
+        features = by_cell(scratch, "features")
+        try:
+            embedding = by_cell(store, "embedding")
+        except MissingRowsError:
+            assert "embed" in too_few
+            return
+        if not features:
+            return
+        kpca = NystroemKernelPCA.from_arrays(self.model(store, KPCA))
+        expected = kpca.transform(np.stack([features[cell] for cell in embedding]))
+        np.testing.assert_allclose(list(embedding.values()), expected, rtol=1e-3, atol=1e-5)
+        self.compare_clusters(expected, store, too_few)
+
+    def compare_clusters(self, embedding, store, too_few):
+        try:
+            clusters = clusters_by_cell(store)
+        except MissingRowsError:
+            assert too_few
+            return
+        kmeans = BatchKMeans.from_arrays(self.model(store, KMEANS))
+        components = self.config().cluster.components
+        _, nearest = kmeans.distances(embedding[:, :components])
+        found = [distance for _, distance in clusters.values()]
+        np.testing.assert_allclose(found, nearest, rtol=1e-3, atol=1e-4)
+
+    def see_that_nothing_is_left(self):
+        version = self.store().version
+        with looking(self.config()) as context:
+            found = survey(context)
+        assert (found.items, found.gone, found.adopted) == ((), 0, 0)
+        self.run(whole_run)
+        assert self.store().version == version
+
+    # how
+
+    def run(self, job=whole_run, *, config=None, **options):
+        """Run a job, and return what it told."""
+        try:
+            return run_jobs(config or self.config(), job, accept=True, **options)
+        except MissingRowsError:  # a job of its own says what comes before it
+            if job is whole_run:
+                raise
+            return []
+
+    def config(self, *, store=None, two_archives=None, **sections):
+        values: dict[str, Any] = {"guards": FREE}
+        for (section, name), value in self.parameters.items():
+            values.setdefault(section, {})[name] = value
+        both = self.two_archives if two_archives is None else two_archives
+        one: dict[str, Any] = {
+            "name": "sim",
+            "path": str(self.archive.root),
+            "layout": "dated",
+            "pixels_per_reference_pixel": {"108x84": self.pixels},
+        }
+        other = {"name": "classes", "path": str(self.classes.root), "layout": "by-class"}
+        values["archives"] = [one, other] if both else [one]
+        return make_config(self.archive.root, store or self.folder / "store", **values | sections)
+
+    def store(self, at=None):
+        return anabatch.open_store(self.folder / "store", at=at)
+
+    def model(self, store, kind):
+        model = current(store.state, kind, CLUSTER_MODEL)
+        assert model is not None
+        return read_model(store.root, str(model.part))
+
+    def images(self):
+        return self.archive.images() + self.classes.images()
+
+    def chosen_image(self, choice):
+        images = self.images()
+        return images[choice % len(images)]
+
+
+def _write_little(_store, out, **_):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("a report", encoding="utf-8")
+    return out
+
+
+QUICK = settings(
+    max_examples=4,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class ManyNights(Nights):
+    """More of them, and longer."""
+
+
+Nights.TestCase.settings = QUICK
+ManyNights.TestCase.settings = settings(
+    QUICK, max_examples=150, stateful_step_count=40, derandomize=False
+)
+TestNights = Nights.TestCase
+TestManyNights = pytest.mark.slow(ManyNights.TestCase)
