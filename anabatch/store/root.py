@@ -146,6 +146,45 @@ class Store:
         """Return what the ledger still tells of one unit: version and action, the oldest first."""
         return self._ledger.history(stage, unit)
 
+    def fold(self, run: str) -> int:
+        """Write the ledger as one file, in a version of its own with the same state.
+
+        Parameters
+        ----------
+        run : str
+            The run's id.
+
+        Returns
+        -------
+        int
+            How many files it was; 0 if it was one already, and nothing was done.
+        """
+        files = len(self._ledger.files())
+        if files < 2:
+            return 0
+        self._ledger = self._ledger.fold(run=run)
+        return files
+
+    def restore(self, version: int, run: str) -> None:
+        """Bring the state of an older version back, as a new version.
+
+        Parameters
+        ----------
+        version : int
+        run : str
+            The run's id.
+
+        Raises
+        ------
+        StoreNotFoundError
+            There is no such version, or it is no longer kept.
+        """
+        if version < horizon(self.root):
+            raise no_longer_kept(self.root, version)
+        self._ledger = self._ledger.restore(version, run=run)
+        self.state = State(self._ledger.actions())
+        self._collections = None
+
     def kept_since_commit(self, name: str) -> bool:
         """Whether some run has left a file of this name in its folder after the last commit.
 
