@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from anabatch.store.damage import read_damage
 from anabatch.store.parts import MANIFEST
 from anabatch.store.recipes import RECIPE, Cause, Recipe
 
+from .batches import outcomes
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
     from anabatch.store.root import Store
 
+    from .batches import Apart
     from .reporter import Reporter
 
 _COMMIT_SECONDS = 30.0
@@ -115,16 +119,18 @@ class Context:
         return len(self._adopted)
 
     @cached_property
-    def _damaged(self) -> dict[str, Cause]:
+    def _condition(self) -> dict[str, Cause | None]:
+        """What is wrong with the parts that were looked at; at first, what was found before."""
         return {part: Cause(cause) for part, cause in read_damage(self.store.root).items()}
 
     def damage(self, part: str | None) -> Cause | None:
         """Return what is wrong with a part, as far as `anabatch verify` or a glance tells."""
         if part is None:
             return None
-        if part not in self._damaged and not (self.store.root / part / MANIFEST).is_file():
-            self._damaged[part] = Cause.MISSING
-        return self._damaged.get(part)
+        if part not in self._condition:
+            there = os.path.exists(f"{self.store.root}/{part}/{MANIFEST}")  # noqa: PTH110 -- of every part, every night
+            self._condition[part] = None if there else Cause.MISSING
+        return self._condition[part]
 
     def next_sequence(self) -> int:
         """Return the next number in the store's order of parts, in the order of the plan."""
@@ -199,11 +205,13 @@ class Context:
         graphs: Iterable[tuple[Any, Any]],
         total: int,
         done: Callable[[Any, Any], None],
+        apart: Apart | None = None,
     ) -> None:
         """Run named graphs and hand each result to `done` as it comes.
 
-        A graph that ends in an error does not keep others from finishing; the first error is
-        raised when all are through.
+        A graph that ends in an error does not keep others from finishing; the first error that
+        taking batches apart could not help is raised when all are through. An error that all
+        would meet ends it at once.
 
         Parameters
         ----------
@@ -214,19 +222,24 @@ class Context:
             How many there are.
         done : callable
             Called with name and value, in this process.
+        apart : Apart, optional
+            How to take a batch apart that failed.
         """
         if not total:
             return
         self.reporter.say("start", f"{job}: {total} batches", job=job, batches=total)
         started = time.monotonic()
         errors: list[Exception] = []
+
+        def failed(_: Any, error: Exception) -> None:
+            text = f"{job}: a batch failed: {error}"
+            self.reporter.warn("failed", text, job=job, error=repr(error))
+
         with self.reporter.progress(job, total) as advance:
-            for outcome in self.cluster.backend.stream(graphs):
+            for outcome in outcomes(self.cluster.backend, graphs, apart=apart, failed=failed):
                 advance()
                 if outcome.error is not None:
                     errors.append(outcome.error)
-                    text = f"{job}: a batch failed: {outcome.error}"
-                    self.reporter.warn("failed", text, job=job, error=repr(outcome.error))
                     continue
                 done(outcome.name, outcome.value)
                 self.reporter.finished(job, outcome.value)

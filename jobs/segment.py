@@ -7,7 +7,7 @@ committed is whole.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.compute import gather, task
@@ -22,6 +22,7 @@ from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
 from . import standing
+from .batches import Apart, reason
 from .featurize import Extractor, featurize_batch
 from .guards import refuse_recompute
 from .images import drop_orphans, drop_unshown, shown_images
@@ -80,6 +81,10 @@ class ImagePlan:
         """Number of batches."""
         return len(self.fresh) + len(self.recut)
 
+    def is_fresh(self, batch: ImageBatch) -> bool:
+        """Whether a batch, or what was split off one, is to be segmented, and not only cut."""
+        return (SEGMENT, batch.items[0].image_id) in self.reasons
+
 
 @dataclass(frozen=True)
 class Recipes:
@@ -128,7 +133,7 @@ def plan(context: Context) -> ImagePlan:
 
 
 def graphs(
-    context: Context, plan: ImagePlan, *, with_features: bool
+    context: Context, plan: ImagePlan, extractor: Extractor | None
 ) -> Iterator[tuple[ImageBatch, Any]]:
     """Yield one graph a batch; nothing is computed.
 
@@ -136,17 +141,11 @@ def graphs(
     ----------
     context : Context
     plan : ImagePlan
-    with_features : bool
-        Whether the features belong to the chain.
+    extractor : Extractor or None
+        Of the features; None if they do not belong to the chain.
     """
-    threads = context.config.compute.threads
-    extractor = Extractor.of(context) if with_features and plan.batches else None
-    for batch in plan.fresh:
-        segmented = task(segment, batch, threads=threads)
-        yield batch, _chain(context, batch, segmented, extractor)
-    for batch in plan.recut:
-        standing = _standing(context.store.state, batch)
-        yield batch, _chain(context, batch, standing, extractor)
+    for batch in (*plan.fresh, *plan.recut):
+        yield batch, _chain(context, batch, extractor, plan)
 
 
 def run(context: Context, *, with_features: bool = False) -> None:
@@ -156,6 +155,7 @@ def run(context: Context, *, with_features: bool = False) -> None:
     refuse_recompute(context, found.reasons)
     state = context.store.state
     drop_unshown(state)
+    extractor = Extractor.of(context) if with_features and found.batches else None
     left = Counter((b.archive, b.date) for b in (*found.fresh, *found.recut))
     finished: set[Day] = set()
 
@@ -182,8 +182,20 @@ def run(context: Context, *, with_features: bool = False) -> None:
         elif context.long_date_is_due:
             commit({day})
 
-    every = graphs(context, found, with_features=with_features)
-    context.execute("segment", every, found.batches, done)
+    def split(batch: ImageBatch) -> list[tuple[ImageBatch, Any]]:
+        left[batch.archive, batch.date] += len(batch.items) - 1
+        singles = [
+            replace(batch, items=(item,), sequence=context.next_sequence()) for item in batch.items
+        ]
+        return [(single, _chain(context, single, extractor, found)) for single in singles]
+
+    def give_up(single: ImageBatch, error: Exception) -> None:
+        stage = SEGMENT if found.is_fresh(single) else CELLS
+        failure = single.action(stage, single.items[0], outcome=FAILED, reason=reason(error))
+        done(single, [WrittenPart(None, None, (failure,))])
+
+    every = graphs(context, found, extractor)
+    context.execute("segment", every, found.batches, done, Apart(split, give_up))
     drop_orphans(state)
     context.commit()
 
@@ -278,9 +290,15 @@ def _standing(state: State, batch: ImageBatch) -> WrittenPart:
     return WrittenPart(None, None, tuple(action for action in found if action))
 
 
-def _chain(context: Context, batch: ImageBatch, segmented: Any, extractor: Extractor | None) -> Any:
-    """Return the rest of a batch's way; without an extractor it ends with the cells."""
+def _chain(
+    context: Context, batch: ImageBatch, extractor: Extractor | None, plan: ImagePlan
+) -> Any:
+    """Return a batch's way; without an extractor it ends with the cells."""
     threads = context.config.compute.threads
+    if plan.is_fresh(batch):
+        segmented = task(segment, batch, threads=threads)
+    else:
+        segmented = _standing(context.store.state, batch)
     cells = task(cut, batch, segmented, threads=threads)
     if extractor is None:
         return gather([segmented, cells])
