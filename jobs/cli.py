@@ -14,7 +14,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 
-from . import commands_layout, commands_nights, commands_watch
+from . import commands_layout, commands_nights, commands_store, commands_watch
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -31,7 +31,6 @@ from .options import (
     VanishedOption,
     WorkersOption,
     make_config,
-    store_path,
 )
 from .reporter import Reporter
 
@@ -149,6 +148,7 @@ _make_command("report", "Write the report of the store as it is.")
 app.add_typer(commands_nights.app)
 app.add_typer(commands_layout.app, name="layout")
 app.add_typer(commands_watch.app)
+app.add_typer(commands_store.app)
 
 
 @app.command()
@@ -160,34 +160,6 @@ def init(
 
     write_template(path)
     typer.echo(f"wrote {path}: name your archive in it, then: anabatch run -c {path}")
-
-
-@app.command()
-def tables(
-    config: ConfigOption = None,
-    store: StoreOption = None,
-    at: Annotated[int | None, typer.Option("--at", help="Version of the store.")] = None,
-) -> None:
-    """List what the store holds, with rows, parts and bytes."""
-    from .show import list_tables
-
-    list_tables(store_path(config, store), at)
-
-
-@app.command()
-def show(
-    table: Annotated[str, typer.Argument(help="acquisitions, annotations, cells or clusters.")],
-    where: Annotated[str | None, typer.Option("--where", help="A condition in SQL.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most N rows.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A .csv or .parquet file.")] = None,
-    config: ConfigOption = None,
-    store: StoreOption = None,
-    at: Annotated[int | None, typer.Option("--at", help="Version of the store.")] = None,
-) -> None:
-    """Read a table of the store."""
-    from .show import show_table
-
-    show_table(store_path(config, store), at, table, where=where, limit=limit, out=out)
 
 
 @app.command()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from anabatch.errors import PartCorruptError
 from anabatch.schema import table_schema, to_table
 from anabatch.store.actions import FIELDS, GONE, Action
+from anabatch.store.disk import disk_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +76,26 @@ def read_rows(paths: Iterable[Path], expected: int) -> pa.Table:
         message = f"the row of {first['stage']} on {first['unit']} is not what was written"
         raise ValueError(message)
     return table
+
+
+def read_columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
+    """Read some columns of a file of actions, row by row.
+
+    Raises
+    ------
+    PartCorruptError
+        The file is missing, or its bytes are not those that were written.
+    """
+    try:
+        table = pq.read_table(
+            path, columns=list(names), partitioning=None, page_checksum_verification=True
+        )
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if disk := disk_error(error):
+            raise disk from error
+        what = f"{path} of the ledger cannot be read: {error}"
+        raise PartCorruptError(what, "Restore the ledger, or roll back.") from error
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
 
 
 def folded(table: pa.Table) -> pa.Table:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from anabatch.errors import PartCorruptError, StoreError
+from anabatch.errors import StoreError
 from anabatch.store.durable import make_folder, sync_folder
 from anabatch.store.leases import horizon, raise_horizon, readers
 from anabatch.store.ledger import Ledger
+from anabatch.store.ledger_rows import read_columns
 from anabatch.store.parts import MANIFEST, PARTS
 from anabatch.store.root import LEDGER, RUNS
 
@@ -126,23 +124,12 @@ def needed(root: Path, versions: Iterable[int]) -> tuple[set[str], set[str]]:
         here = set(opened.files())
         if before is not None and before[0] == version - 1 and before[1] <= here:
             for name in here - before[1]:
-                parts |= _parts_in(ledger / name)
+                parts |= {part for (part,) in read_columns(ledger / name, "part") if part}
         else:
             parts |= {action.part for action in opened.actions() if action.part}
         files |= here
         before = version, here
     return parts, files
-
-
-def _parts_in(path: Path) -> set[str]:
-    try:
-        table = pq.read_table(
-            path, columns=["part"], partitioning=None, page_checksum_verification=True
-        )
-    except (OSError, ValueError, pa.ArrowException) as error:
-        what = f"{path} of the ledger cannot be read: {error}"
-        raise PartCorruptError(what, "Restore the ledger, or roll back.") from error
-    return {str(part) for part in table.column("part").unique().to_pylist() if part is not None}
 
 
 def find(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
