@@ -146,14 +146,24 @@ def check_date_format(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a pattern, as an automaton whose states are the places where characters stand."""
+    """A part of a pattern, as an automaton whose states are the places where characters stand.
 
-    nullable: bool
-    first: frozenset[int]
-    last: frozenset[int]
+    Attributes
+    ----------
+    empty : int
+        Ways to take nothing.
+    first, last : Counter of int
+        The places where it can begin and end, with the number of ways to get there. Two are as good
+        as many.
+    """
+
+    empty: int = 1
+    first: Counter[int] = field(default_factory=Counter)
+    last: Counter[int] = field(default_factory=Counter)
 
 
-_NOTHING = _Part(nullable=True, first=frozenset(), last=frozenset())
+def _times(ways: Counter[int], factor: int) -> Counter[int]:
+    return Counter({place: min(2, n * factor) for place, n in ways.items() if factor})
 
 
 @dataclass
@@ -166,17 +176,21 @@ class _Automaton:
     apart: list[Any] = field(default_factory=list)
 
     def sequence(self, items: Iterable[tuple[Any, Any]]) -> _Part:
-        whole = _NOTHING
+        whole = _Part()
         for item in items:
             whole = self._join(whole, self._part(item))
         return whole
 
+    def _connect(self, last: Counter[int], first: Counter[int]) -> None:
+        for (a, ways_to), (b, ways_on) in product(last.items(), first.items()):
+            self.follow[a, b] += ways_to * ways_on
+
     def _join(self, left: _Part, right: _Part) -> _Part:
-        self.follow.update(product(left.last, right.first))
+        self._connect(left.last, right.first)
         return _Part(
-            left.nullable and right.nullable,
-            left.first | right.first if left.nullable else left.first,
-            left.last | right.last if right.nullable else right.last,
+            min(2, left.empty * right.empty),
+            left.first + _times(right.first, left.empty),
+            right.last + _times(left.last, right.empty),
         )
 
     def _part(self, item: tuple[Any, Any]) -> _Part:
@@ -186,42 +200,42 @@ class _Automaton:
         if code is op.SUBPATTERN:
             return self.sequence(value[-1])
         if code in (op.BRANCH, op.GROUPREF_EXISTS):
-            return self._branch(
-                [one or () for one in (value[1] if code is op.BRANCH else value[1:])]
-            )
+            return self._branch(value[1] if code is op.BRANCH else value[1:])
         if code in _APART:  # what comes after it cannot make it try again
             self.apart.append(value[-1] if isinstance(value, tuple) else value)
-            return _NOTHING
-        return _NOTHING if code in _WIDTHLESS else self._character(code, value)
+            return _Part()
+        return _Part() if code in _WIDTHLESS else self._character(code, value)
 
     def _branch(self, branches: Iterable[Any]) -> _Part:
-        parts = [self.sequence(branch) for branch in branches]
+        parts = [self.sequence(branch or ()) for branch in branches]
         return _Part(
-            any(part.nullable for part in parts),
-            frozenset().union(*(part.first for part in parts)),
-            frozenset().union(*(part.last for part in parts)),
+            min(2, sum(part.empty for part in parts)),
+            sum((part.first for part in parts), Counter()),
+            sum((part.last for part in parts), Counter()),
         )
 
     def _repeat(self, least: int, most: int, items: Any) -> _Part:
         """Write copies of a part one after the other; beyond some the last of them is a loop."""
-        whole, last = _NOTHING, _NOTHING
-        endless = most - least > _COPIES or most == op.MAXREPEAT
+        whole, last = _Part(), _Part()
+        endless = most == op.MAXREPEAT or most - least > _COPIES
         for _ in range(max(1, min(least, _COPIES))):
             last = self.sequence(items)
             whole = self._join(whole, last)
         if endless:
-            self.follow.update(product(last.last, last.first))
+            self._connect(last.last, last.first)
+            if last.empty:  # it is left at once, or after a round that takes nothing
+                whole = _Part(2, whole.first, _times(whole.last, 2))
         elif least:
             for _ in range(most - least):
                 last = self.sequence(items)
                 longer = self._join(whole, last)
-                whole = _Part(whole.nullable, whole.first, whole.last | longer.last)
-        return _Part(whole.nullable or not least, whole.first, whole.last)
+                whole = _Part(whole.empty, whole.first, whole.last + longer.last)
+        return _Part(min(2, whole.empty + (not least)), whole.first, whole.last)
 
     def _character(self, code: Any, value: Any) -> _Part:
         self.takes.append(frozenset(c for c in self.alphabet if _takes(code, value, c)))
-        place = frozenset({len(self.takes) - 1})
-        return _Part(nullable=False, first=place, last=place)
+        place = Counter({len(self.takes) - 1: 1})
+        return _Part(empty=0, first=place, last=place)
 
 
 def _takes(code: Any, value: Any, character: str) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
+import tomllib
+from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anabatch.archive.dialect import Columns, Dialect
 from anabatch.archive.layout import (
     SHIPPED,
     Layout,
@@ -186,13 +190,44 @@ def test_a_layout_is_read_from_a_file_and_its_digest_follows_its_content(tmp_pat
     assert first.digest() == Layout(name="mine", path=first.path).digest()
 
 
+YMD = "(?P<year>.)(?P<month>.)(?P<day>.)"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("name = ", "not valid TOML"),
         ("name = 'x'", "path: Field required"),
         ("name = 'x'\npath = '('", "not a regular expression"),
-        ("name = 'x'\npath = 'a'\ncolour = 1", "colour"),
+        ("name = 'x'\npath = 'a'\ncolour = 1", "colour: there is no such key; the keys are name, "),
+        ('name = "x"\npath = "\\d"', "'single quotes'"),
+        ("name = 'x'\npath = ''", "path: an empty pattern finds no file"),
+        ("name = 'x'\npath = '.*'", "path: '.*' fits an empty text"),
+        ("name = 'x'\npath = '[[]a'\nimage_name = '[[a]'", "image_name: .*nested set"),
+        ("name = 'x'\npath = '(?P<dat>.+)'", "'dat'; did you mean 'date'"),
+        ("name = 'x'\npath = '(?P<year>[0-9]+)/.+'", "one is missing"),
+        (f"name = 'x'\npath = '(?P<date>.){YMD}.+'", "either the group date, or year"),
+        ("name = 'x'\npath = '.+'\ndate_format = '%d.%m.%Y'", "no group date"),
+        ("name = 'x'\npath = '(?P<date>.+)/.+'\ndate_format = '%d %B %Y'", "%B is none of"),
+        ("name = 'x'\npath = '(?P<date>.+)/.+'\ndate_format = '%Y-%m'", "does not name a day"),
+        ("name = 'x'\npath = '.+'\nimage_name = '.+'", "image_name: it has no named group"),
+        ("name = 'x'\npath = '.+'\nimage_name = '(?P<run>.+)'", "'run'.*well_index, plate"),
+        ("name = 'x'\npath = '.+'\nexport_name = '(?P<kind>.+)'", "'kind' .it may have none"),
+        ("name = 'x'\npath = '(?P<well>.)+'\nimage_name = '(?P<well>.)'", "same group .well."),
+        ("name = 'x'\npath = '.+'\n[export]\nheader_lines = 1", "export_name names none"),
+        ("name = 'x'\npath = '.+'\n[export]\nheader = 1", "export.header: .* are separators, "),
+        (
+            "name = 'x'\npath = '.+'\n[export.columns]\npicture = ['a']",
+            "export.columns.picture: .* image, pattern, sample",
+        ),
+        (
+            "name = 'x'\npath = '.+'\n[pixels_per_reference_pixel]\n1x1 = 1\nignored = []",
+            r"above its first \[table\], and not in \[pixels_per_reference_pixel\]",
+        ),
+        (
+            "name = 'x'\npath = '.+'\nexport_name = '.+'\n[export]\nterm = '(?P<code>[0-9]+)+'",
+            "doubles with every character",
+        ),
         ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n'big' = 1", "big"),
         ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n1x1 = 0", "greater than 0"),
     ],
@@ -200,8 +235,106 @@ def test_a_layout_is_read_from_a_file_and_its_digest_follows_its_content(tmp_pat
 def test_a_layout_that_cannot_be_used_is_refused(tmp_path, text, message):
     file = tmp_path / "mine.toml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message) as refused:
         load_layout(str(file))
+    assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "date_format", "file", "day"),
+    [
+        ("(?P<date>[^/]+)/.+", "%Y-%m-%d", "2024-03-05/a.png", dt.date(2024, 3, 5)),
+        ("(?P<date>[^/]+)/.+", "%Y-%m-%d", "2024-3-5/a.png", None),
+        ("(?P<date>[^/]+)/.+", "%Y-%m-%d", "2024-02-30/a.png", None),
+        ("(?P<date>[^/]+)/.+", "%d.%m.%y", "05.03.24/a.png", dt.date(2024, 3, 5)),
+        ("(?P<date>[^/]+)/.+", "%Y.%j", "2024.366/a.png", dt.date(2024, 12, 31)),
+        ("(?P<date>[^/]+)/.+", "%Y%m%d", "2021121/a.png", None),  # strptime takes it
+        ("(?P<date>.{8})_.+", "%Y%m%d", "20240305_A01.png", dt.date(2024, 3, 5)),
+        ("(?P<year>.+)/(?P<month>.+)/(?P<day>.+)/.+", "", "2024/3/5/a.png", dt.date(2024, 3, 5)),
+        ("(?P<year>.+)/(?P<month>.+)/(?P<day>.+)/.+", "", "2024/03/05/a.png", dt.date(2024, 3, 5)),
+        ("(?P<year>.+)/(?P<month>.+)/(?P<day>.+)/.+", "", "24/03/05/a.png", None),
+    ],
+)
+def test_dates_are_read_as_the_layout_writes_them(path, date_format, file, day):
+    layout = Layout(name="x", path=path, **({"date_format": date_format} if date_format else {}))
+    assert layout.has_dates
+    assert file_date(file, layout) == day
+    assert (layout.why_unfit(file) == "") == (day is not None)
+
+
+def test_a_pattern_fits_a_whole_path_or_not_at_all():
+    layout = Layout(name="x", path="[a-z]+/[^/]+", export_name="lis")
+    assert layout.parse_path("a/1.jpg")
+    assert layout.parse_path("a/1.jpg/2.jpg") is None
+    assert not layout.is_export("lis.csv")
+
+
+def test_folders_can_say_plate_sample_and_well():
+    layout = Layout(
+        name="x",
+        path="plate_(?P<plate>[0-9]+)/[^/]+",
+        image_name="(?P<well>[A-H])(?P<sample>[0-9]*)",
+    )
+    assert layout.parse_image_name("plate_07/A12.png") == NameParts(None, "07", "12", "A")
+    assert layout.parse_image_name("plate_07/A.png") == NameParts(None, "07", None, "A")
+    assert layout.parse_image_name("A12.png") == NameParts(None, None, "12", "A")
+    assert layout.parse_image_name("plate_07/other.png") == NameParts(None, "07", None, None)
+
+
+def test_tables_lie_beside_the_layouts_file_or_in_the_vocabularys_folder(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "name = 'x'\npath = '.+'\nexport_name = '.+'\n[export]\ncodes = 'mine.csv'", "utf-8"
+    )
+    layout = load_layout(str(file))
+    assert (layout.code_table, layout.class_table) == ("mine.csv", "hep_annot.csv")
+    (tmp_path / "mine.csv").touch()
+    assert layout.code_table == str(tmp_path / "mine.csv")
+    assert pickle.loads(pickle.dumps(layout)).code_table == layout.code_table  # noqa: S301 (as to a worker)
+    assert DATED.code_table == "lis_codes.csv"
+
+
+def test_digests_follow_what_a_stage_reads_of_a_layout_and_nothing_else():
+    def digests(**changes):
+        values = {"name": "x", "path": ".+", "export_name": "a", "export": {}} | changes
+        layout = Layout.model_validate(values)
+        return layout.scan_digest, layout.labels_digest
+
+    scan, labels = digests()
+    assert digests(export_name="b", ignored=("c",)) == (scan, labels)
+    assert digests(export={"codes": "mine.csv"}) == (
+        scan,
+        labels,
+    )  # its content is the vocabulary's
+    assert digests(export={"header_lines": 1})[0] == scan
+    assert digests(export={"header_lines": 1})[1] != labels
+    assert digests(pixels_per_reference_pixel={"1x1": 1})[0] != scan
+    assert digests(pixels_per_reference_pixel={"1x1": 1})[1] == labels
+    for change in ({"path": "..+"}, {"image_name": "(?P<well>.)"}):
+        assert digests(**change)[0] != scan
+        assert digests(**change)[1] != labels
+
+
+def test_the_comments_of_the_dated_layout_name_every_key_with_its_default():
+    text = (files("anabatch.schemas") / "layouts" / "dated.toml").read_text(encoding="utf-8")
+    before, table = text.split("# [export]\n")
+    commented = "\n".join(line.removeprefix("# ") for line in table.splitlines())
+    raw = tomllib.loads(f"{before}\n[export]\n{commented}")
+    assert raw["export"].pop("kind") == "ALL"  # the only one that is off by default
+    assert Layout.model_validate(raw).export == DATED.export
+    assert raw["export"].keys() == Dialect.model_fields.keys() - {"kind"}
+    assert raw["export"]["columns"].keys() == Columns.model_fields.keys()
+    assert all(key in text for key in Layout.model_fields)
+
+
+@pytest.mark.parametrize(
+    "folder", ["2021-12-14", "2021_12_14", "20211214", "2021.12.14 late", "pat_7"]
+)
+def test_folders_of_other_layouts_are_no_classes(folder):
+    assert BY_CLASS.parse_path(f"{folder}/1.jpg") is None
+    assert BY_CLASS.parse_path(f"{folder}/plate 7/1.jpg") is None
+    assert BY_CLASS.parse_path(f"Nord/{folder}/1.jpg") is None
+    assert BY_CLASS.parse_path("202112140/1.jpg") == PathParts(class_name="202112140")
 
 
 def test_an_unknown_layout_is_refused_and_the_known_ones_named(tmp_path):
