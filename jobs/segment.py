@@ -17,7 +17,7 @@ from anabatch.stages.featurize import featurize
 from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.stages.segment import segment, segment_key, segment_recipe
 from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
-from anabatch.store.live import CELLS, SEGMENT
+from anabatch.store.live import CELLS, FEATURIZE, SEGMENT
 from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
@@ -308,8 +308,9 @@ def _chain(
 
 def _take(state: State, parts: list[WrittenPart], reasons: Reasons) -> None:
     """Take a batch's results over. An image that failed loses its older cells; one that waits does not."""
+    every = [action for part in parts for action in part.actions]
     for part in parts:
-        for action in standing.with_reasons(part.actions, reasons):
+        for action in standing.with_reasons(part.actions, reasons | _of_features(every, reasons)):
             older = state.get(action.stage, action.unit)
             if action.outcome == DEFERRED and older and older.outcome in (OK, NO_CELLS):
                 continue
@@ -317,6 +318,13 @@ def _take(state: State, parts: list[WrittenPart], reasons: Reasons) -> None:
             if action.stage == SEGMENT and action.outcome == FAILED:
                 cells = state.get(CELLS, action.unit)
                 state.delete([cells] if cells else [])
+
+
+def _of_features(actions: list[Action], reasons: Reasons) -> Reasons:
+    """Return why the cell parts among a batch's results were described: as their cells were cut."""
+    causes = {reasons[CELLS, a.unit].cause for a in actions if (CELLS, a.unit) in reasons}
+    cause = Cause.NEW if causes <= {Cause.NEW} else Cause.UPSTREAM
+    return {(FEATURIZE, a.unit): Reason(cause) for a in actions if a.stage == FEATURIZE}
 
 
 def _tell(context: Context, found: ImagePlan) -> None:

@@ -229,6 +229,7 @@ def test_an_image_is_explained_stage_by_stage(night):
     assert list(by_stage) == [SCAN, ANNOTATE, SEGMENT, CELLS, FEATURIZE, EMBED, CLUSTER]
     assert by_stage[SCAN].why == "NEW"
     assert by_stage[SEGMENT].why == "PARAM cell_diameter 145.0 -> 100.0"
+    assert by_stage[FEATURIZE].why == by_stage[CELLS].why == "UPSTREAM"
     assert by_stage[SEGMENT].past
     assert "NEW" in by_stage[SEGMENT].past[0]
     # the next run, with the old diameter again, would find what is still there and adopt it
