@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
-from anabatch.stages.scan import ScanBatch, ScanResult, look, scan
+from anabatch.stages.scan import ScanBatch, ScanResult, give_up, look, scan
 from anabatch.store.actions import DEFERRED, FAILED, OK, Action
 from anabatch.store.statcache import CTIME, INODE
 
+from .batches import Apart
+from .batches import reason as reason_of
 from .images import drop_unshown
 from .job import Job
 from .places import gone, keep_listed, list_action
@@ -127,7 +129,9 @@ def run(context: Context) -> None:
         changed = [batch for looked in found.looks for batch in taking.look(looked)]
         every = (*found.batches, *changed)
         threads = context.config.compute.threads
-        context.execute("scan", graphs(every, threads), len(every), taking.take)
+        context.execute(
+            "scan", graphs(every, threads), len(every), taking.take, apart=taking.apart(threads)
+        )
     finally:
         taking.save()
     context.store.state.delete(found.gone)
@@ -163,17 +167,17 @@ class _Taking:
         self.take(batch, result)
         files = self._files[batch.archive]
         asked = {i.file.relative_path: i for i in (*files.found.share, *files.found.doubtful)}
-        found = [asked[file.relative_path] for file in other]
-        changed = [ToRead(item.file, item.reason) for item in found]
+        changed = [asked[file.relative_path] for file in other]
+        readable = {seen.file.relative_path for seen in result.seen}
         for item in changed:
-            if item.reason == SHARE:
-                path = item.file.relative_path
+            path = item.file.relative_path
+            if item.reason == SHARE and path in readable:
                 text = (
                     f"archive {batch.archive}: {path!r} has other bytes although its size and "
                     "times are those of before: a failing disk, or a program that sets times back"
                 )
                 self._context.reporter.warn("rot", text, archive=batch.archive, path=path)
-        return _batches(self._context, files, changed)
+        return _batches(self._context, files, [replace(i, expected=frozenset()) for i in changed])
 
     def take(self, batch: ScanBatch, result: ScanResult) -> None:
         """Take a batch's rows over, and note which bytes were seen."""
@@ -191,6 +195,18 @@ class _Taking:
         ]
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
+
+    def apart(self, threads: int) -> Apart:
+        """Return how a batch that fails is taken apart, so that only the guilty file is given up."""
+
+        def split(batch: ScanBatch) -> list[tuple[ScanBatch, Any]]:
+            singles = [replace(batch, files=(file,)) for file in batch.files]
+            return list(graphs(singles, threads))
+
+        def give_up_one(batch: ScanBatch, error: Exception) -> None:
+            self.take(batch, give_up(batch, reason_of(error)))
+
+        return Apart(split, give_up_one)
 
     def save(self) -> None:
         """Save what was seen, for the archives' next scan, whatever becomes of this one."""
