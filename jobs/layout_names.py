@@ -178,7 +178,7 @@ def _why_unfit(layout: Layout, files: Iterable[ListedFile]) -> Callable[[str], s
         reason = layout.why_unfit(path)
         depth = path.count("/")
         if reason and depths and depth not in depths:
-            return f"lies {depth} folders deep; what fits lies {where} deep"
+            return f"folders above it: {depth}; above what fits: {where}"
         return reason
 
     return why

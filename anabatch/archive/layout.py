@@ -237,10 +237,12 @@ def _describe(root: Path, fits: Fits) -> str:
 
 def _advice(root: Path, fits: Fits) -> str:
     if fits.images:
+        # any two folders deep look like groups and classes, those of a dated archive as well
+        told = SHIPPED if not any(fits.fitting_images.values()) else ("dated", "unlabelled")
         for folder in sorted(root.iterdir()):
             if folder.is_dir() and not folder.is_symlink():
                 inner = count_fits(folder)
-                for name in SHIPPED:
+                for name in told:
                     if inner.images and inner.fitting_images[name] == inner.images:
                         return f"Its folder {folder.name} is an archive of layout {name}: give {folder}."
     return f"Name the layout: {', '.join(SHIPPED)}, or a TOML file."
