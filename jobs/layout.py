@@ -57,6 +57,8 @@ class LayoutCheck:
     export_contents : ExportsReport
     classes : tuple of (str, int, tuple of str)
         Class, images, and the labels that the class table gives it.
+    empty : tuple of str
+        Images and exports of zero bytes.
     others : mapping
         Files that are neither images nor exports, by their extension.
     problems : tuple of (str, str)
@@ -78,6 +80,7 @@ class LayoutCheck:
     sizes: SizesReport
     export_contents: ExportsReport
     classes: tuple[tuple[str, int, tuple[str, ...]], ...]
+    empty: tuple[str, ...]
     others: dict[str, int]
     problems: tuple[tuple[str, str], ...]
     unmatched: tuple[str, ...] = ()
@@ -132,6 +135,7 @@ def check_layout(
         sizes=look_at_headers(root, layout, spread(images, sample)),
         export_contents=look_at_exports(root, layout, vocabulary, spread(exports, sample), images),
         classes=tuple(_classes(layout, images, vocabulary)),
+        empty=tuple(file.relative_path for file in (*images, *exports) if not file.size),
         others=dict(found.others.most_common()),
         problems=tuple(one for one in listing.problems if one[0] not in strays),
     )

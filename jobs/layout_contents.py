@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ROLES = ("image", "pattern", "sample")
 """What columns of exports are for."""
 
+# How many rows without an image are named.
+_SHOWN = 20
+
 _NAMES = (OTHER_NAME, UNKNOWN_NAME)
 
 
@@ -208,7 +211,7 @@ def look_at_exports(
         columns=_columns(read, layout),
         rows=total,
         rows_with_image=total - len(missing),
-        rows_without_image=tuple(missing),
+        rows_without_image=tuple(missing[:_SHOWN]),
         unnamed_images=len(beside) - len(named),
         codes=_codes(said, vocabulary),
         no_code=tuple(Counter(row["raw"] for row in said if _is_without_code(row)).most_common()),

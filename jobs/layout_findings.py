@@ -41,15 +41,10 @@ def unmatched(check: LayoutCheck) -> Iterator[str]:
             yield _of_pattern(pattern)
     if check.problems:
         yield f"{_count(len(check.problems), 'place')} cannot be read, or bear no usable date"
-    sizes = check.sizes
-    for size, files, pixels in sizes.sizes:
-        if pixels is None:
-            yield (
-                f"the size {size} ({files} of {sizes.opened} images opened) is not in "
-                "pixels_per_reference_pixel: a run takes 1, and warns. Add it, with 1 if that is right"
-            )
-    if sizes.unreadable:
-        yield f"{len(sizes.unreadable)} of {sizes.opened} images opened have no header that can be read"
+    if check.empty:
+        some = "image or export is an" if len(check.empty) == 1 else "images and exports are"
+        yield f"{len(check.empty):,} {some} empty file" + ("s" if len(check.empty) > 1 else "")
+    yield from _of_sizes(check)
     yield from _of_exports(check)
     unknown = [name for name, _, labels in check.classes if not labels]
     if unknown and len(unknown) == len(check.classes):
@@ -59,6 +54,18 @@ def unmatched(check: LayoutCheck) -> Iterator[str]:
         )
     elif unknown:
         yield f"the class table does not have {_list(unknown)}"
+
+
+def _of_sizes(check: LayoutCheck) -> Iterator[str]:
+    sizes = check.sizes
+    for size, files, pixels in sizes.sizes:
+        if pixels is None:
+            yield (
+                f"the size {size} ({files} of {sizes.opened} images opened) is not in "
+                "pixels_per_reference_pixel: a run takes 1, and warns. Add it, with 1 if that is right"
+            )
+    if sizes.unreadable:
+        yield f"{len(sizes.unreadable)} of {sizes.opened} images opened have no header that can be read"
 
 
 def _of_pattern(pattern: PatternReport) -> str:

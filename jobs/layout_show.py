@@ -145,6 +145,7 @@ def _show_exports(check: LayoutCheck) -> None:
 
 def _show_problems(check: LayoutCheck) -> None:
     _list("cannot be read", check.problems)
+    _list("empty", ((path, "no bytes") for path in check.empty))
 
 
 def _list(what: str, items: Iterable[tuple[str, str]]) -> None:

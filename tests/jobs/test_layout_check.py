@@ -135,12 +135,19 @@ def test_headers_are_read_and_no_pixels(archive):
         f"{RUN}/{NAME.format(2, 2)}": "no image that can be read (UnidentifiedImageError)",
     }
     assert any("600x400 (1 of 5 images opened)" in sentence for sentence in found.unmatched)
+    assert found.empty == (f"{RUN}/{NAME.format(1, 1)}",)
+    assert any("1 image or export is an empty file" in sentence for sentence in found.unmatched)
     assert any("2 of 5 images opened have no header" in sentence for sentence in found.unmatched)
 
 
 def test_only_a_sample_is_opened(archive, monkeypatch):
     opened = []
-    monkeypatch.setattr(layout_contents, "_size", lambda path: opened.append(path.name) or (1, 1))
+
+    def size(path):
+        opened.append(path.name)
+        return 1, 1
+
+    monkeypatch.setattr(layout_contents, "_size", size)
     assert check(archive, sample=2).sizes.opened == 2
     assert opened == [NAME.format(0, 0), NAME.format(2, 2)]
     assert check(archive, sample=0).export_contents.opened == 0
