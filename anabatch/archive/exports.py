@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 """Largest export, in bytes. A run has a few hundred wells; what is larger is something else."""
 
-MAX_LINES = 1_000_000
+MAX_LINES = 250_000
 """Most physical lines of an export."""
 
 # UTF-16 without a byte order mark: ASCII text has a NUL in one half of its bytes. These shares
@@ -161,9 +161,7 @@ def read_export(data: bytes, relative_path: str, dialect: Dialect = LIS) -> Expo
     text, encoding = decode_text(data, relative_path, dialect.encoding)
     header = _find_header(text, kind, relative_path, dialect)
     rows = tuple(_rows(text, header))
-    return Export(
-        relative_path, kind, encoding, rows, dialect, header.separator, header.columns
-    )
+    return Export(relative_path, kind, encoding, rows, dialect, header.separator, header.columns)
 
 
 def export_kind(relative_path: str, dialect: Dialect = LIS) -> Kind:

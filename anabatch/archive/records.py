@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_LINES = 64
 """Physical lines of one record, at most."""
 
+MAX_FIELDS = 10_000
+"""Fields of one record, at most; the rest of the line is the last one."""
+
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -117,9 +120,10 @@ class RecordReader:
         Without any quote the piece is taken for a single line.
         """
         if text.find('"', start, end) < 0:
-            return _Piece(text[start:end].split(self.separator), end, sound=True)
-        fields, sound = [], True
-        while True:
+            return _Piece(text[start:end].split(self.separator, MAX_FIELDS), end, sound=True)
+        fields: list[str] = []
+        sound = True
+        while len(fields) < MAX_FIELDS:
             quoted = self._quoted.match(text, start, end)
             if quoted:
                 fields.append(quoted[1].replace('""', '"'))
@@ -134,6 +138,9 @@ class RecordReader:
             if start >= end or text[start] != self.separator:
                 return _Piece(fields, start, sound)
             start += 1
+        rest = _LINE_END.search(text, start, end)
+        stop = rest.start() if rest else end
+        return _Piece([*fields, text[start:stop]], stop, sound=False)
 
     @cached_property
     def _quoted(self) -> re.Pattern[str]:

@@ -10,6 +10,7 @@ from anabatch.annotations import annotate_exports
 from anabatch.archive import exports
 from anabatch.archive.dialect import LIS, Columns, Dialect
 from anabatch.archive.exports import ExportRow, load_export, read_export
+from anabatch.archive.records import MAX_FIELDS, RecordReader
 from anabatch.errors import ExportError
 from anabatch.schema import to_table
 from anabatch.stages.annotate import read_exports
@@ -153,6 +154,18 @@ def test_a_quoted_field_beyond_the_csv_modules_limit():
     raw = "[15] " + "x;" * 200_000
     rows = read(f'LIS\nImName;Pattern\na.jpg;"{raw}"\nb.jpg;[14]\n').rows
     assert [row.raw for row in rows] == [raw, "[14]"]
+
+
+@pytest.mark.parametrize("field", ["x", '"x"'])
+def test_the_fields_of_a_line_are_bounded(field):
+    many = ";".join([field] * (MAX_FIELDS + 5))
+    first, second, third = RecordReader(";").read(
+        f"{many}\n1;2\n{many}", skip=0, width=2, names=bool
+    )
+    assert first.fields == third.fields
+    assert len(first.fields) == MAX_FIELDS + 1
+    assert first.fields[-1] == ";".join([field] * 5)
+    assert second.fields == ["1", "2"]
 
 
 @pytest.mark.parametrize(
