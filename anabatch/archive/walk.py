@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 """Extensions of image files, in lower case."""
+
+_CIRCLE = "a link that leads in a circle"
+_NOWHERE = "a link that leads nowhere"
+_NO_FILE = "not a regular file"
 
 
 class ListedFile(NamedTuple):
@@ -158,20 +163,28 @@ def _listed(root: Path, relative: str, entry: os.DirEntry[str]) -> ListedFile | 
     readable = _readable(relative)
     if readable != relative:
         return Problem(readable, "the name is not UTF-8; rename the file or mount with iocharset")
-    try:
-        if entry.is_symlink():
-            target = Path(entry.path).resolve(strict=True)
-            if not target.is_relative_to(root):
-                return Problem(relative, "a link that leads out of the archive is not followed")
-        status = entry.stat()
-    except (OSError, RuntimeError) as error:
-        # RuntimeError: pathlib's answer to links in a circle, up to Python 3.12
-        reason = getattr(error, "strerror", None) or str(error)
-        return Problem(relative, f"cannot be read: {reason}")
-    if stat.S_ISREG(status.st_mode):
+    found = _status(root, entry)
+    if isinstance(found, str):
+        return Problem(relative, found)
+    if stat.S_ISREG(found.st_mode):
         return ListedFile(
-            relative, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            relative, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
         )
-    if stat.S_ISDIR(status.st_mode):
-        return Problem(relative, "a link to a folder is not followed")
-    return Problem(relative, "not a regular file")
+    folder = stat.S_ISDIR(found.st_mode)
+    return Problem(relative, "a link to a folder is not followed" if folder else _NO_FILE)
+
+
+def _status(root: Path, entry: os.DirEntry[str]) -> os.stat_result | str:
+    """Return what the system knows of an entry, or of what it leads to; or why that cannot be told."""
+    linked = False
+    try:
+        linked = entry.is_symlink()
+        if not linked or Path(entry.path).resolve(strict=True).is_relative_to(root):
+            return entry.stat()
+    except RuntimeError:  # pathlib's answer to links in a circle, up to Python 3.12
+        return _CIRCLE
+    except FileNotFoundError as error:
+        return _NOWHERE if linked else f"cannot be read: {error.strerror}"
+    except OSError as error:
+        return _CIRCLE if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+    return "a link that leads out of the archive is not followed"

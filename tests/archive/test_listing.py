@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import socket
+import sys
 
 import pytest
 
@@ -157,23 +158,44 @@ def test_dates_to_come_are_a_problem_from_the_day_after_tomorrow(tmp_path):
     )
 
 
-def test_folders_may_nest_deeper_than_python_calls(tmp_path):
-    """As far as a path may be long; what lies deeper cannot be opened by its path."""
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(2_500):  # `a/` each: beyond what a path may hold
-        os.mkdir("a", dir_fd=here)
-        here, above = os.open("a", os.O_RDONLY, dir_fd=here), here
+def nest(root, name, depth):
+    """Make folders in folders, also where their path is longer than the system takes."""
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        here, above = os.open(name, os.O_RDONLY, dir_fd=here), here
         os.close(above)
+    os.close(os.open("deep.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
     os.close(here)
+
+
+def unnest(root, name):
+    """Delete them; pytest's own way is recursive."""
+    while (root / name / name).is_dir():
+        (root / name / name).rename(root / "other")
+        (root / name).rmdir()
+        (root / "other").rename(root / name)
+
+
+def test_folders_may_nest_deeper_than_python_calls(tmp_path):
+    depth = sys.getrecursionlimit() + 100
+    nest(tmp_path, "a", depth)
+    make(tmp_path, f"{RUN}/a.jpg")
+    listing = list_archive(tmp_path, DATED)
+    assert names(listing.images) == [f"{RUN}/a.jpg"]
+    assert [path for path, _ in listing.problems] == ["a/" * depth + "deep.jpg"]
+    (tmp_path / ("a/" * depth) / "deep.jpg").unlink()
+    unnest(tmp_path, "a")
+
+
+def test_what_lies_deeper_than_a_path_can_say_is_a_problem(tmp_path):
+    name = "n" * 250
+    nest(tmp_path, name, 20)
     make(tmp_path, f"{RUN}/a.jpg")
     listing = list_archive(tmp_path, DATED)
     assert names(listing.images) == [f"{RUN}/a.jpg"]
     ((_, reason),) = listing.problems
     assert reason == "the folder cannot be read: File name too long"
-    while (tmp_path / "a" / "a").is_dir():  # for pytest, whose own way to delete it is recursive
-        (tmp_path / "a" / "a").rename(tmp_path / "b")
-        (tmp_path / "a").rmdir()
-        (tmp_path / "b").rename(tmp_path / "a")
 
 
 def test_names_of_255_bytes_with_spaces_newlines_and_letters_of_all_kinds_are_listed(tmp_path):
