@@ -18,6 +18,7 @@ from .generations import (
     Target,
     applications,
     current,
+    drop_damaged,
     fit,
     next_generation,
     reason_to_fit,
@@ -159,6 +160,7 @@ def run(context: Context, *, refit: bool = False) -> None:
     model = current(state, kind.kind, kind.name)
     if model is None:
         return
+    drop_damaged(context, model)
     batches, reasons = applications(context, found, target(model), context.config.cluster.chunk)
 
     def done(_: Application, part: WrittenPart) -> None:

@@ -142,6 +142,14 @@ def fit(
     return True
 
 
+def drop_damaged(context: Context, model: Action) -> None:
+    """Take out generations that came before one and are damaged: nothing is made of them any more."""
+    state = context.store.state
+    name = model.unit.rpartition("/")[0]
+    older = [a for a in state.stage(MODEL) if a.unit.rpartition("/")[0] == name]
+    state.delete([a for a in older if a.unit < model.unit and context.damage(a.part)])
+
+
 @dataclass(frozen=True)
 class Target:
     """What a generation makes of a cell part.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from anabatch.errors import PartCorruptError
 from anabatch.store.actions import NO_CELLS, OK, Action
+from anabatch.store.damage import read_damage
 from anabatch.store.live import CLUSTER, EMBED, FEATURIZE, SCAN
 from anabatch.store.parts import MANIFEST, PARTS, Part
 
@@ -85,9 +86,10 @@ class Attempts:
         return dict(found)
 
     def _paths(self) -> Iterator[str]:
+        passed_over = self._named | read_damage(self._root).keys()
         for manifest in sorted((self._root / PARTS).glob(f"*/*/*/*/{MANIFEST}")):
             path = manifest.parent.relative_to(self._root).as_posix()
-            if path not in self._named:
+            if path not in passed_over:
                 yield path
 
     def _read(self, path: str) -> list[Action]:

@@ -7,6 +7,7 @@ import pytest
 
 from anabatch.store.actions import FAILED, NO_CELLS, Action
 from anabatch.store.attempts import Attempts
+from anabatch.store.damage import note_damage
 from anabatch.store.parts import MANIFEST, PartWriter
 
 DAY = dt.date(2021, 12, 13)
@@ -43,6 +44,12 @@ def test_an_unfinished_or_damaged_part_is_passed_over(tmp_path):
         lambda folder: (folder / "crops" / "zarr.json").write_bytes(b""),
     ):
         spoil(tmp_path / write(tmp_path, image("one", "k1")).path)
+    assert Attempts(tmp_path, set()).find("cells", "one", "k1") is None
+
+
+def test_a_part_that_is_known_to_be_damaged_is_passed_over(tmp_path):
+    written = write(tmp_path, image("one", "k1"))
+    note_damage(tmp_path, {written.path: "CORRUPT"}, set(), set())
     assert Attempts(tmp_path, set()).find("cells", "one", "k1") is None
 
 
