@@ -2,13 +2,13 @@
 
 import hashlib
 
-import breaking
 import pytest
+import tiny
 from anabatch.jobs import segment as segment_job
-from breaking import add_images, tiny_config
 from cheap import cheap_networks
 from contents import whole_contents
 from running import run_jobs
+from tiny import add_images, tiny_config
 
 import anabatch
 from anabatch.archive.acquisition import read_signal
@@ -60,7 +60,7 @@ def test_the_guilty_image_alone_is_in_quarantine(archive, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         broken_in_segmentation(patch, MemoryError("cannot allocate"), pictures=[sum_of(guilty)])
         config = tiny_config(archive, tmp_path / "store")
-        events = run_jobs(config, breaking)
+        events = run_jobs(config, tiny)
     store = anabatch.open_store(config.store)
     (failure,) = store.state.failures()
     assert failure.stage == SEGMENT
@@ -71,7 +71,7 @@ def test_the_guilty_image_alone_is_in_quarantine(archive, tmp_path, monkeypatch)
 
     guilty.rename(tmp_path / guilty.name)
     without = tiny_config(archive, tmp_path / "without")
-    run_jobs(without, breaking)
+    run_jobs(without, tiny)
     after = whole_contents(anabatch.open_store(without.store))
     for name in ("crops", "masks", "features", "label images", "cells"):
         assert before[name] == after[name], name
@@ -79,7 +79,7 @@ def test_the_guilty_image_alone_is_in_quarantine(archive, tmp_path, monkeypatch)
 
 def test_an_image_that_cannot_be_cut_keeps_its_label_images(archive, tmp_path, monkeypatch):
     config = tiny_config(archive, tmp_path / "store")
-    run_jobs(config, breaking)
+    run_jobs(config, tiny)
     store = anabatch.open_store(config.store)
     guilty = store.state.stage(CELLS)[3].unit
 
@@ -108,5 +108,5 @@ def test_a_device_that_is_not_there_ends_the_run_and_quarantines_nobody(
     broken_in_segmentation(monkeypatch, DeviceError("there is no GPU"), pictures=sums)
     config = tiny_config(archive, tmp_path / "store")
     with pytest.raises(DeviceError):
-        run_jobs(config, breaking)
+        run_jobs(config, tiny)
     assert anabatch.open_store(config.store).state.failures() == []

@@ -1,0 +1,47 @@
+"""The driver that runs are broken with, and what it takes."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from breaking import FAULTS, Driver
+from tiny import add_images, everything, tiny_config
+
+import anabatch
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """The library that counts and breaks calls."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if sys.platform != "linux" or not compiler:
+        pytest.skip("needs Linux and a C compiler")
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library)]
+    subprocess.run([*command, str(FAULTS / "shim.c"), "-ldl", "-lpthread"], check=True)  # noqa: S603
+    return library
+
+
+@pytest.fixture(scope="session")
+def driver(shim, tmp_path_factory):
+    """The driver; it is started once."""
+    found = Driver(tmp_path_factory.mktemp("driver"), shim)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory):
+    """An archive of two tiny images of two dates. Not to be changed."""
+    archive = tmp_path_factory.mktemp("few") / "DATA"
+    add_images(archive, range(2))
+    return archive
+
+
+@pytest.fixture(scope="session")
+def undisturbed(few, driver, tmp_path_factory):
+    """All that a run over the two images makes that nothing befell."""
+    config = tiny_config(few, tmp_path_factory.mktemp("undisturbed") / "store")
+    assert driver.run(config).code == 0
+    return everything(anabatch.open_store(config.store))
