@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "\x1f"
 _CHECKED = (*FIELDS, "revision")
+_ORDER = ("sequence", "first_row", "stage", "unit")
+_PARSED_AT_ONCE = 4_096
+_SUMMED_AT_ONCE = 16_384
 
 
 def write_actions(path: Path, actions: Iterable[Action], revision: int) -> int:
@@ -105,25 +109,67 @@ def folded(table: pa.Table) -> pa.Table:
     order = np.argsort(table["revision"].to_numpy(), kind="stable")
     newest = np.zeros(len(np.unique(codes)), np.int64)
     newest[codes[order]] = order  # of several the last is kept
-    standing = table.take(pa.array(newest))
+    # whole rows are copied once, at the end: they are most of what a run holds in memory
+    places = table.select([*_ORDER, "outcome"]).append_column(
+        "place", pa.array(np.arange(len(codes)))
+    )
+    standing = places.take(pa.array(newest))
     standing = standing.filter(pc.not_equal(standing["outcome"], GONE))
-    keys = [(name, "ascending") for name in ("sequence", "first_row", "stage", "unit")]
-    return standing.take(pc.sort_indices(standing, sort_keys=keys))
+    keys = [(name, "ascending") for name in _ORDER]
+    return table.take(standing["place"].take(pc.sort_indices(standing, sort_keys=keys)))
 
 
 def to_actions(table: pa.Table) -> list[Action]:
-    """Return rows as actions, in their order."""
-    columns = [table.column(name).to_pylist() for name in FIELDS]
-    place = FIELDS.index("components")
-    columns[place] = [json.loads(text) for text in columns[place]]
-    return [Action(*values) for values in zip(*columns, strict=True)]
+    """Return rows as actions, in their order.
+
+    Equal texts and dates are one object: of many actions most of them are.
+    """
+    columns = [
+        _components(table.column(name)) if name == "components" else _values(table.column(name))
+        for name in FIELDS
+    ]
+    collects = gc.isenabled()
+    gc.disable()  # nothing here is garbage, and looking for it takes as long as all the rest
+    try:
+        return [Action(*values) for values in zip(*columns, strict=True)]
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_integer(column.type):
+        found: list[Any] = column.to_numpy().tolist()
+        return found
+    if not len(column):
+        return []
+    encoded = column.dictionary_encode().combine_chunks()
+    distinct = [*encoded.dictionary.to_pylist(), None]
+    places = encoded.indices.fill_null(len(distinct) - 1).to_numpy().tolist()
+    return [distinct[place] for place in places]
+
+
+def _components(column: pa.ChunkedArray) -> list[dict[str, Any]]:
+    """Parse many texts at once, so that they share the names that stand in them."""
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(column), _PARSED_AT_ONCE):
+        texts = column.slice(start, _PARSED_AT_ONCE).to_pylist()
+        found += json.loads(f"[{','.join(texts)}]")
+    return found
 
 
 def _checksums(table: pa.Table) -> NDArray[np.int64]:
     """Return the CRC-32 of every row's other columns, shape (rows,)."""
+    sums = np.empty(table.num_rows, np.int64)
+    for start in range(0, table.num_rows, _SUMMED_AT_ONCE):  # what it takes does not grow
+        rows = table.slice(start, _SUMMED_AT_ONCE)
+        sums[start : start + rows.num_rows] = _sums_of(rows)
+    return sums
+
+
+def _sums_of(table: pa.Table) -> list[int]:
     texts = [table.column(name).cast(pa.string()) for name in _CHECKED]
     joined = pc.binary_join_element_wise(
         *texts, _SEPARATOR, null_handling="replace", null_replacement="\x00"
     )
-    sums = (zlib.crc32(text) for text in joined.cast(pa.binary()).to_pylist())
-    return np.fromiter(sums, np.int64, count=table.num_rows)
+    return [zlib.crc32(text) for text in joined.cast(pa.binary()).to_pylist()]
