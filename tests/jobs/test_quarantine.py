@@ -4,9 +4,11 @@ import datetime as dt
 import json
 
 import pytest
-from anabatch.jobs import cli
+from anabatch.jobs import cli, scan
 from anabatch.jobs.quarantine import items
 from anabatch.jobs.standing import TRANSIENT
+from cheap import draw_tiny
+from running import make_config, run_jobs
 from typer.testing import CliRunner
 
 from anabatch.errors import ConfigurationError
@@ -135,3 +137,21 @@ def test_trying_again_leaves_a_record(store):
     (folder,) = (store / "runs").iterdir()
     outcome = json.loads((folder / "outcome.json").read_text())
     assert (outcome["command"], outcome["exit_code"]) == ("quarantine retry", 3)
+
+
+def test_a_bad_file_is_read_once_and_once_more_when_asked(tmp_path):
+    draw_tiny(tmp_path / "DATA/20240101/001_SN09001/001_plate_1_202400001_1_1_01.jpg", 1)
+    bad = tmp_path / "DATA/20240101/001_SN09001/002_plate_1_202400002_1_1_02.jpg"
+    bad.write_bytes(b"no image")
+    config = make_config(tmp_path / "DATA", tmp_path / "store", scan={"rehash_share": 0.0})
+
+    def read():
+        (told,) = [e for e in run_jobs(config, scan) if e["event"] == "scanned"]
+        return told["read"]
+
+    # a second look may be due to files that changed in the very moment in which they were read
+    assert read() == 2
+    assert read() == 0
+    retry(config.store, "*002*")
+    assert [read(), read()] == [1, 0]
+    assert len(open_store(config.store).state.failures()) == 1

@@ -5,7 +5,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from anabatch.jobs import record
+from anabatch.jobs import record, report
 from anabatch.jobs.record import Ended, read_last
 from anabatch.jobs.reporter import Reporter
 from anabatch.jobs.session import session
@@ -151,3 +151,23 @@ def test_a_damaged_file_of_last_runs_tells_nothing(config, text):
 @pytest.mark.parametrize(("code", "success"), [(0, True), (3, True), (1, False), (4, False)])
 def test_items_in_quarantine_are_no_failure_of_the_night(code, success):
     assert Ended("r", "run", "", "", code, None, False, 0, 0).succeeded is success
+
+
+def test_a_report_is_told_of_the_report_before_and_of_no_debugging(config, monkeypatch):
+    told = []
+
+    def build(_, out, *, news, **__):
+        told.append(news)
+        return out.write_text("<html>")
+
+    def job(context):
+        context.reporter.say("loud", "for all")
+        commit(Action("scan", context.run, "k", "a"))(context)
+        report.run(context)
+
+    monkeypatch.setattr(report, "build_report", build)
+    first, second = perform(config, job), perform(config, job)
+    assert told[0].since is None
+    assert (told[1].since.run, told[1].since.version) == (first.run, 1)
+    assert told[1].run == second.run
+    assert [event["event"] for event in told[1].events] == ["loud"]
