@@ -45,7 +45,7 @@ def model_kind(context: Context, embedding: Action) -> Kind:
     """Return what determines the clusters: parameters, and the kernel PCA that they stand on."""
     config = context.config.cluster
     recipe = stage.cluster_recipe(config, str(embedding.part_digest))
-    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share)
+    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share, least=config.k)
 
 
 def fit_graph(
@@ -154,8 +154,7 @@ def run(context: Context, *, refit: bool = False) -> None:
         def graph() -> Any:
             return fit_graph(context, generation, found, before)
 
-        least = context.config.cluster.k
-        if not fit(context, "cluster", generation, graph, least=least, reason=reason):
+        if not fit(context, "cluster", generation, graph, least=kind.least, reason=reason):
             return
     model = current(state, kind.kind, kind.name)
     if model is None:

@@ -46,7 +46,7 @@ def model_kind(context: Context) -> Kind:
     """Return what determines the kernel PCA."""
     config = context.config.embed
     recipe = stage.embed_recipe(config, featurize_recipe(context.config.featurize).digest)
-    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share)
+    return Kind(stage.KIND, CLUSTER_MODEL, recipe, config.refit_share, least=_LEAST_CELLS)
 
 
 def fit_graph(context: Context, generation: Generation, found: tuple[Source, ...]) -> Any:
@@ -92,7 +92,7 @@ def run(context: Context, *, refit: bool = False) -> None:
         def graph() -> Any:
             return fit_graph(context, generation, found)
 
-        if not fit(context, "embed", generation, graph, least=_LEAST_CELLS, reason=reason):
+        if not fit(context, "embed", generation, graph, least=kind.least, reason=reason):
             return
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:

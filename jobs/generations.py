@@ -35,12 +35,15 @@ class Kind:
         What determines it beside its rows.
     refit_share : float
         Share of new and gone rows above which it is fitted again.
+    least : int
+        Cells without which there is no point in fitting it.
     """
 
     kind: str
     name: str
     recipe: Recipe
     refit_share: float
+    least: int
 
 
 def sources(state: State, array: str) -> tuple[Source, ...]:

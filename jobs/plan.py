@@ -160,7 +160,8 @@ def _of_model(
     context: Context, kind: Kind, array: str, target: Callable[[Action], Target]
 ) -> Iterator[Planned]:
     found = sources(context.store.state, array)
-    if found and (reason := reason_to_fit(context, kind, found)):
+    enough = sum(source.live.rows for source in found) >= kind.least
+    if enough and (reason := reason_to_fit(context, kind, found)):
         yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:
