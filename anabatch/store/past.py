@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anabatch.store.actions import GONE
 from anabatch.store.leases import horizon, readers
 from anabatch.store.ledger import Ledger
+from anabatch.store.ledger_log import file_sets
 from anabatch.store.ledger_rows import read_columns
 from anabatch.store.retention import oldest_kept
 from anabatch.store.root import LEDGER
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from anabatch.config import KeepConfig
     from anabatch.store.leases import Reader
-    from anabatch.store.ledger import VersionInfo
 
 _COMMIT = "commit"
 
@@ -86,13 +86,15 @@ def past(root: Path, keep: KeepConfig, now: dt.datetime, limit: int | None = Non
         The ledger is damaged.
     """
     versions = Ledger(root / LEDGER).versions()
+    brought = _brought(root / LEDGER, versions[-1].version)
     standing, oldest = horizon(root), oldest_kept(versions, keep, now)
     alive = readers(root)
     found = []
     for info in reversed(versions[-limit:] if limit else versions):
         kept = Kept.KEPT if info.version >= oldest else Kept.UNTIL_GC
         kept = kept if info.version >= standing else Kept.GONE
-        done, gone = _brought(root / LEDGER, info) if kept is not Kept.GONE else ({}, {})
+        told = kept is not Kept.GONE and info.operation == _COMMIT
+        done, gone = _counts(root / LEDGER, brought[info.version]) if told else ({}, {})
         reading = tuple(reader for reader in alive if reader.version == info.version)
         found.append(
             Version(info.version, info.time, info.run, info.operation, kept, done, gone, reading)
@@ -100,15 +102,21 @@ def past(root: Path, keep: KeepConfig, now: dt.datetime, limit: int | None = Non
     return found
 
 
-def _brought(ledger: Path, info: VersionInfo) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what a commit's own rows say."""
-    if info.operation != _COMMIT:
-        return {}, {}
-    here = set(Ledger(ledger, info.version).files())
-    added = here - set(Ledger(ledger, info.version - 1).files())
+def _brought(ledger: Path, newest: int) -> list[frozenset[str]]:
+    """Return the data files that each version added, from the first version on."""
+    found = []
+    before: frozenset[str] = frozenset()
+    for _, files in file_sets(ledger, newest):
+        found.append(files - before)
+        before = files
+    return found
+
+
+def _counts(ledger: Path, files: frozenset[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many actions some files put and take out, by stage."""
     done: Counter[str] = Counter()
     gone: Counter[str] = Counter()
-    for name in sorted(added):
+    for name in sorted(files):
         for stage, outcome in read_columns(ledger / name, "stage", "outcome"):
             (gone if outcome == GONE else done)[stage] += 1
     return dict(done), dict(gone)

@@ -18,6 +18,7 @@ from anabatch.errors import StoreError
 from anabatch.store.durable import make_folder, sync_folder
 from anabatch.store.leases import horizon, raise_horizon, readers
 from anabatch.store.ledger import Ledger
+from anabatch.store.ledger_log import file_sets
 from anabatch.store.ledger_rows import read_columns
 from anabatch.store.parts import MANIFEST, PARTS
 from anabatch.store.root import LEDGER, RUNS
@@ -116,17 +117,18 @@ def needed(root: Path, versions: Iterable[int]) -> tuple[set[str], set[str]]:
         A file of the ledger is missing or cannot be read.
     """
     ledger = root / LEDGER
+    wanted = set(versions)
     parts: set[str] = set()
     files: set[str] = set()
-    before: tuple[int, set[str]] | None = None
-    for version in sorted(set(versions)):
-        opened = Ledger(ledger, version)
-        here = set(opened.files())
+    before: tuple[int, frozenset[str]] | None = None
+    for version, here in file_sets(ledger, max(wanted, default=-1)):
+        if version not in wanted:
+            continue
         if before is not None and before[0] == version - 1 and before[1] <= here:
             for name in here - before[1]:
                 parts |= {part for (part,) in read_columns(ledger / name, "part") if part}
         else:
-            parts |= {action.part for action in opened.actions() if action.part}
+            parts |= {action.part for action in Ledger(ledger, version).actions() if action.part}
         files |= here
         before = version, here
     return parts, files
@@ -169,7 +171,8 @@ def _read(root: Path, standing: int) -> set[int]:
 
 
 def _is_there(root: Path, version: int) -> bool:
-    return all((root / LEDGER / name).exists() for name in Ledger(root / LEDGER, version).files())
+    files = Ledger(root / LEDGER, version).files()
+    return all((root / LEDGER / name).exists() for name in files)
 
 
 def _unneeded_parts(

@@ -13,7 +13,8 @@ from anabatch.errors import PartCorruptError, StoreNotFoundError
 from anabatch.store.damage import Damage, read_damage
 from anabatch.store.inspection import Fault, Finding, Inspection, inspect
 from anabatch.store.leases import horizon
-from anabatch.store.ledger import LOG, Ledger
+from anabatch.store.ledger import LOG
+from anabatch.store.ledger_log import file_sets
 from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
 from anabatch.store.retention import attempts, needed
 from anabatch.store.root import LEDGER, open_store
@@ -217,8 +218,8 @@ def _verify_ledger(root: Path, version: int, found: Verification) -> set[str]:
     data: set[str] = set()
     failed: Finding | None = None
     try:
-        for number in kept:
-            data |= set(Ledger(root / LEDGER, number).files())
+        for number, files in file_sets(root / LEDGER, version):
+            data |= files if number in kept else set()
         named, _ = needed(root, kept)
     except (PartCorruptError, StoreNotFoundError) as error:
         failed = Finding("", Fault.UNREADABLE, error.what)
