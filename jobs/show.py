@@ -86,7 +86,7 @@ def show_table(
 
 
 def harmless(table: pa.Table) -> pa.Table:
-    """Return a table whose texts no spreadsheet takes for formulas.
+    """Return a table whose texts no spreadsheet takes for formulas; lists are texts with spaces.
 
     What stands in exports and names is anybody's. A single quote goes before `=`, `+`, `-`, `@` (and
     their wide forms) where a cell starts, and before a tab or line end there; so it does behind
@@ -105,6 +105,10 @@ def harmless(table: pa.Table) -> pa.Table:
     ----------
     OWASP, "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection.
     """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            texts = pc.binary_join(table.column(place).cast(pa.list_(pa.string())), " ")
+            table = table.set_column(place, field.name, texts)
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             column = table.column(place)

@@ -16,6 +16,7 @@ import anabatch
 from anabatch.archive.listing import list_archive
 from anabatch.errors import GuardError, WeightsError
 from anabatch.store.live import CELLS, SCAN
+from anabatch.store.recipes import Recipe
 
 
 def contents(config):
@@ -137,6 +138,9 @@ def test_a_worker_with_other_weights_than_planned_is_an_error(own_copy, tmp_path
 
 
 def test_features_of_other_weights_than_planned_are_an_error(own_copy, monkeypatch):
+    other = Recipe("featurize", 1, {}, {"weights": "of another file"})
     monkeypatch.setattr(featurize_job, "features_digest", lambda _: "of another file")
+    monkeypatch.setattr(featurize_job, "featurize_recipe", lambda _: other)
+    monkeypatch.setattr(featurize_job, "refuse_recompute", lambda *_: None)
     with pytest.raises(WeightsError, match="not those that the run was planned with"):
         run_jobs(own_copy, featurize_job)

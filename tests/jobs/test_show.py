@@ -140,3 +140,12 @@ def test_a_terminal_shows_texts_as_they_are_and_obeys_none(evil, capsys, monkeyp
     assert "[/red]\\x1b[2J" in out
     assert "[15] x" in out
     assert "=1+1" in out
+
+
+def test_a_list_is_a_text_with_spaces():
+    flags = pa.array([["alpha_ignored", "=odd"], [], None], pa.list_(pa.string()))
+    table = pa.table({"flags": flags})
+    assert harmless(table).column("flags").to_pylist() == ["alpha_ignored =odd", "", None]
+    sink = io.BytesIO()
+    pa.csv.write_csv(harmless(table), sink)
+    assert "alpha_ignored =odd" in sink.getvalue().decode()
