@@ -10,6 +10,7 @@ whose file had changed that shortly before it was read is not trusted, and the f
 
 from __future__ import annotations
 
+import gc
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -36,8 +37,9 @@ _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 # How coarse a clock may be, by the largest unit that its time is a multiple of: FAT, then older
 # systems and network drives, then the tick of Linux with a margin. All in nanoseconds.
-_GRANULARITIES = ((2 * _SECOND, 2 * _SECOND), (_SECOND, _SECOND))
+_GRANULARITIES = (2 * _SECOND, _SECOND)
 _TICK = 20_000_000
+_COARSEST = max(_GRANULARITIES)
 
 _SCHEMA = pa.schema(
     [
@@ -100,6 +102,9 @@ class Comparison:
 
     def is_racy(self, entry: Entry) -> bool:
         """Tell whether the file may have changed after it was read without showing it."""
+        newest = entry.mtime_ns if self.ignore_ctime else max(entry.mtime_ns, entry.ctime_ns)
+        if newest < entry.hashed_ns - _COARSEST:  # nearly always
+            return False
         return any(
             _is_near(time, entry.hashed_ns, _granularity(time))
             for time in self._times(entry.mtime_ns, entry.ctime_ns)
@@ -117,7 +122,7 @@ class Comparison:
 
 
 def _granularity(time: int) -> int:
-    return next((value for unit, value in _GRANULARITIES if time % unit == 0), _TICK)
+    return next((unit for unit in _GRANULARITIES if time % unit == 0), _TICK)
 
 
 def _is_near(time: int, now: int, distance: int) -> bool:
@@ -238,7 +243,14 @@ def _entries(table: pa.Table) -> dict[str, Entry]:
         numbers["hashed_ns"],
         strict=True,
     )
-    return dict(zip(table.column("relative_path").to_pylist(), map(Entry._make, rows), strict=True))
+    paths = table.column("relative_path").to_pylist()
+    collects = gc.isenabled()
+    gc.disable()  # nothing here is garbage, and looking for it takes most of the time
+    try:
+        return dict(zip(paths, map(Entry._make, rows), strict=True))
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _table(entries: dict[str, Entry]) -> pa.Table:
