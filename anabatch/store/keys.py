@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK = 1 << 20  # bytes
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:
@@ -21,9 +24,7 @@ def canonical_json(value: Mapping[str, Any]) -> str:
     ValueError
         A value is NaN or infinite, for which JSON has no text.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _ENCODER.encode(value)
 
 
 def action_key(**components: Any) -> str:

@@ -25,6 +25,11 @@ class Changes:
         return bool(self.put or self.delete)
 
 
+def _place(action: Action) -> tuple[int, int, str]:
+    """Return where an action stands in the store's order."""
+    return action.sequence, action.first_row, action.unit
+
+
 class State:
     """All actions, with those of the running job on top of those of the ledger.
 
@@ -36,6 +41,7 @@ class State:
 
     def __init__(self, actions: Iterable[Action] = ()) -> None:
         self._stages: dict[str, dict[str, Action]] = defaultdict(dict)
+        self._in_order: dict[str, tuple[int, list[Action]]] = {}
         self._put: dict[tuple[str, str], Action] = {}
         self._deleted: dict[tuple[str, str], Action] = {}
         self._committed: set[tuple[str, str]] = set()
@@ -57,8 +63,11 @@ class State:
 
     def stage(self, stage: str) -> list[Action]:
         """Return a stage's actions in the store's order."""
-        found = self._stages[stage].values()
-        return sorted(found, key=lambda action: (action.sequence, action.first_row, action.unit))
+        revision, found = self._in_order.get(stage, (-1, []))
+        if revision != self._revision:
+            found = sorted(self._stages[stage].values(), key=_place)
+            self._in_order[stage] = self._revision, found
+        return list(found)
 
     def actions(self) -> list[Action]:
         """Return all actions, by stage and unit."""
@@ -71,7 +80,9 @@ class State:
 
     def failures(self) -> list[Action]:
         """Return all actions in quarantine, by stage and unit."""
-        return [action for action in self.actions() if action.outcome == FAILED]
+        every = (action for stage in self._stages.values() for action in stage.values())
+        failed = (action for action in every if action.outcome == FAILED)
+        return sorted(failed, key=lambda action: action.identity)
 
     def put(self, actions: Iterable[Action]) -> None:
         """Add or replace actions."""
