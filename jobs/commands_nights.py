@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .options import (
@@ -19,6 +18,7 @@ from .options import (
     StoreOption,
     make_config,
 )
+from .screen import screen
 
 if TYPE_CHECKING:
     from .explain import Step
@@ -94,7 +94,7 @@ def _plain(found: Survey) -> dict[str, object]:
 
 
 def _print_survey(found: Survey) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = screen()
     if not found.items and not found.gone and not found.adopted:
         console.print("nothing to do")
         return
@@ -113,7 +113,7 @@ def _print_survey(found: Survey) -> None:
 
 
 def _print_steps(steps: list[Step], *, with_next: bool) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = screen()
     for step in steps:
         console.print(f"{step.stage}  {step.unit}", style="bold", markup=False)
         console.print(f"  {step.outcome}  {step.when}  run {step.run}", markup=False)

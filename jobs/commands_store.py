@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from .options import (
     store_path,
 )
 from .reporter import Reporter
+from .screen import screen
 
 if TYPE_CHECKING:
     from anabatch.store.past import Version
@@ -193,7 +193,7 @@ def compact(
 
 
 def _print_verification(found: Verification) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = screen()
 
     def say(text: str, **style: Any) -> None:
         console.print(printable(text), markup=False, **style)
@@ -230,9 +230,9 @@ def _print_versions(found: list[Version]) -> None:
         kept = "; ".join([item.kept.value, *(f"read by {name}" for name in sorted(readers))])
         when = f"{item.time:%Y-%m-%d %H:%M:%S}"
         listing.add_row(str(item.version), when, item.run, what, kept)
-    Console(soft_wrap=True).print(listing)
+    screen().print(listing)
     if found and found[-1].version:
-        Console(soft_wrap=True).print(f"and {found[-1].version} older; --all lists them")
+        screen().print(f"and {found[-1].version} older; --all lists them")
 
 
 def _tell_collection(reporter: Reporter, found: Collection, *, dry_run: bool) -> None:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from anabatch.report.text import printable
 
 from .options import ConfigOption, JsonOption, LogFormat, LogOption, StoreOption, store_path
+from .screen import screen
 
 if TYPE_CHECKING:
     from .quarantine import Item
@@ -88,7 +88,7 @@ def retry_items(
 
 
 def _print_status(found: Status, limit: int | None) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = screen()
 
     def say(text: str) -> None:
         console.print(printable(text), markup=False)
@@ -147,7 +147,7 @@ def _cell(counts: Counts) -> str:
 
 
 def _print_items(found: list[Item]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = screen()
     if not found:
         console.print("nothing is in quarantine")
         return

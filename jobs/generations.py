@@ -135,7 +135,8 @@ def fit(
     text = f"{job}: fitting generation {generation.number} of {generation.kind}: {why}"
     say.say("fit", text, job=job, generation=generation.number, reason=why)
     try:
-        fitted = context.cluster.backend.compute(graph())
+        with say.timed(job):
+            fitted = context.cluster.backend.compute(graph())
     except PopulationError as error:
         say.warn("too_few", f"{job}: {error}", job=job)
         return False

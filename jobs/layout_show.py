@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from anabatch.archive.layout import SHIPPED
+
+from .screen import screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -173,11 +174,11 @@ def _row(table: Table, *cells: str) -> None:
 
 
 def _print(table: Table) -> None:
-    Console(soft_wrap=True).print(table)
+    screen().print(table)
 
 
 def _say(text: str, style: str | None = None) -> None:
-    Console(soft_wrap=True, highlight=False).print(_plain(text), style=style, markup=False)
+    screen().print(_plain(text), style=style, markup=False)
 
 
 def _plain(text: Any) -> str:

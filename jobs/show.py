@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from anabatch.errors import ConfigurationError
 from anabatch.store.root import open_store
+
+from .screen import screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def list_tables(store: Path, at: int | None) -> None:
     for item in opened.summary():
         numbers = (f"{item[name]:,}" for name in ("rows", "parts", "bytes"))
         listing.add_row(item["table"], *numbers)
-    Console(soft_wrap=True).print(listing)
+    screen().print(listing)
 
 
 def show_table(
@@ -82,7 +83,7 @@ def show_table(
         pa.csv.write_csv(harmless(found), out)
     else:
         pq.write_table(found, out)
-    Console().print(f"wrote {found.num_rows} rows to {out}", highlight=False)
+    screen().print(f"wrote {found.num_rows} rows to {out}", highlight=False)
 
 
 def harmless(table: pa.Table) -> pa.Table:
@@ -131,4 +132,4 @@ def _print(found: pa.Table) -> None:
     listing = Table(*found.schema.names)
     for row in found.to_pylist():
         listing.add_row(*(Text(_printable(value)) for value in row.values()))  # no markup
-    Console(soft_wrap=True).print(listing)
+    screen().print(listing)
