@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from breaking import FAULTS, Driver
@@ -45,3 +46,25 @@ def undisturbed(few, driver, tmp_path_factory):
     config = tiny_config(few, tmp_path_factory.mktemp("undisturbed") / "store")
     assert driver.run(config).code == 0
     return everything(anabatch.open_store(config.store))
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A function that shows a folder at another place, where nothing can be written."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    place = tmp_path / "read-only" / "DATA"
+    place.mkdir(parents=True)
+    mounted: list[Path] = []
+
+    def show(folder):
+        for options in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
+            if not mount or subprocess.run([mount, *options, str(place)], check=False).returncode:  # noqa: S603
+                pytest.skip("may not mount a folder here")
+            mounted[:] = [place]
+        with pytest.raises(OSError, match="Read-only"):
+            (place / "x").touch()
+        return place
+
+    yield show
+    for each in mounted:
+        subprocess.run([str(unmount), str(each)], check=True)  # noqa: S603
