@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 from breaking import FAULTS, Driver
@@ -54,7 +54,7 @@ def read_only(tmp_path):
     mount, unmount = shutil.which("mount"), shutil.which("umount")
     place = tmp_path / "read-only" / "DATA"
     place.mkdir(parents=True)
-    mounted: list[Path] = []
+    mounted: list[Any] = []
 
     def show(folder):
         for options in (["--bind", str(folder)], ["-o", "remount,bind,ro"]):
