@@ -18,11 +18,12 @@ from anabatch.stages.annotate import (
     load_vocabulary,
     read_exports,
 )
-from anabatch.store.keys import action_key, file_digest
+from anabatch.store.keys import action_key
 from anabatch.store.live import ANNOTATE, SCAN
 from anabatch.store.recipes import Cause, Reason
 
 from . import standing
+from .export_digests import ExportDigests
 from .job import Job
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ArchiveLabels:
         self.vocabulary = load_vocabulary(context.config.annotate.vocabulary, self.layout)
         self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
         self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
+        self.digests = ExportDigests(context, archive)
         listing = context.listing(archive)
         self.recipe = annotate_recipe(self.vocabulary.digest, self.layout.labels_digest)
         context.use(self.recipe)
@@ -120,7 +122,7 @@ class ArchiveLabels:
         return action_key(
             stage=ANNOTATE,
             recipe=self.recipe.digest,
-            exports={path: _digest(self.archive, path) for path in self.exports[date]},
+            exports={path: self.digests.of(path) for path in self.exports[date]},
             acquisitions=[
                 [row["acquisition_id"], row["image_id"], row["sample"]]
                 for row in self.acquisitions[date]
@@ -142,13 +144,6 @@ def _acquisition(action: Action) -> dict[str, Any]:
     }
 
 
-def _digest(archive: ArchiveConfig, path: str) -> str:
-    try:
-        return file_digest(archive.path / path)
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
-
-
 @dataclass(frozen=True)
 class AnnotatePlan:
     """What has to be labelled.
@@ -161,16 +156,19 @@ class AnnotatePlan:
         Labels of what is no longer there.
     reasons : dict
         Why, by stage and unit.
+    digests : list of ExportDigests
+        What was read of each archive's exports, to be saved.
     """
 
     batches: list[AnnotateBatch]
     gone: list[Action]
     reasons: dict[tuple[str, str], Reason]
+    digests: list[ExportDigests]
 
 
 def plan(context: Context) -> AnnotatePlan:
     """Compare every date's exports and images with the ledger, and adopt what is finished."""
-    found = AnnotatePlan([], [], {})
+    found = AnnotatePlan([], [], {}, [])
     for archive in context.config.archives:
         _plan_archive(context, archive, found)
     return found
@@ -178,6 +176,7 @@ def plan(context: Context) -> AnnotatePlan:
 
 def _plan_archive(context: Context, archive: ArchiveConfig, found: AnnotatePlan) -> None:
     labels = ArchiveLabels(context, archive)
+    found.digests.append(labels.digests)
     known = {a.unit: a for a in context.store.state.stage(ANNOTATE) if a.archive == archive.name}
     needed: set[str] = set()
     for date in labels.dates:
@@ -237,6 +236,8 @@ def graphs(batches: list[AnnotateBatch], threads: int) -> Iterator[tuple[Annotat
 def run(context: Context) -> None:
     """Bring `annotations` up to date."""
     found = plan(context)
+    for digests in found.digests:
+        digests.save()
     state = context.store.state
     state.delete(found.gone)
 
