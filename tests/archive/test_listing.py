@@ -179,13 +179,15 @@ def unnest(root, name):
 
 def test_folders_may_nest_deeper_than_python_calls(tmp_path):
     depth = sys.getrecursionlimit() + 100
-    nest(tmp_path, "a", depth)
     make(tmp_path, f"{RUN}/a.jpg")
-    listing = list_archive(tmp_path, DATED)
+    nest(tmp_path, "a", depth)
+    try:
+        listing = list_archive(tmp_path, DATED)
+    finally:
+        (tmp_path / ("a/" * depth) / "deep.jpg").unlink()
+        unnest(tmp_path, "a")
     assert names(listing.images) == [f"{RUN}/a.jpg"]
     assert [path for path, _ in listing.problems] == ["a/" * depth + "deep.jpg"]
-    (tmp_path / ("a/" * depth) / "deep.jpg").unlink()
-    unnest(tmp_path, "a")
 
 
 def test_what_lies_deeper_than_a_path_can_say_is_a_problem(tmp_path):
