@@ -23,6 +23,7 @@ from .generations import (
     next_generation,
     reason_to_fit,
     sources,
+    usable,
 )
 from .job import Job
 
@@ -154,9 +155,8 @@ def run(context: Context, *, refit: bool = False) -> None:
         def graph() -> Any:
             return fit_graph(context, generation, found, before)
 
-        if not fit(context, "cluster", generation, graph, least=kind.least, reason=reason):
-            return
-    model = current(state, kind.kind, kind.name)
+        fit(context, "cluster", generation, graph, least=kind.least, reason=reason)
+    model = usable(context, kind)
     if model is None:
         return
     drop_damaged(context, model)

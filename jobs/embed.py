@@ -16,12 +16,12 @@ from .generations import (
     Kind,
     Target,
     applications,
-    current,
     drop_damaged,
     fit,
     next_generation,
     reason_to_fit,
     sources,
+    usable,
 )
 from .job import Job
 
@@ -81,8 +81,14 @@ def transform_graphs(
         yield batch, task(stage.embed, batch, generation, threads=context.config.compute.threads)
 
 
-def run(context: Context, *, refit: bool = False) -> None:
-    """Fit the kernel PCA if that is due, embed what it has not embedded, and commit both."""
+def run(context: Context, *, refit: bool = False) -> bool:
+    """Fit the kernel PCA if that is due, embed what it has not embedded, and commit both.
+
+    Returns
+    -------
+    bool
+        Whether all cells are embedded now; not, where there are too few to fit anything on.
+    """
     found = sources(context.store.state, "features")
     kind = model_kind(context)
     reason = reason_to_fit(context, kind, found)
@@ -92,11 +98,10 @@ def run(context: Context, *, refit: bool = False) -> None:
         def graph() -> Any:
             return fit_graph(context, generation, found)
 
-        if not fit(context, "embed", generation, graph, least=kind.least, reason=reason):
-            return
-    model = current(context.store.state, kind.kind, kind.name)
+        fit(context, "embed", generation, graph, least=kind.least, reason=reason)
+    model = usable(context, kind)
     if model is None:
-        return
+        return False
     drop_damaged(context, model)
     batches, reasons = applications(context, found, target(model), context.config.embed.chunk)
 
@@ -105,3 +110,4 @@ def run(context: Context, *, refit: bool = False) -> None:
 
     context.execute("embed", transform_graphs(context, batches, model), len(batches), done)
     context.commit()
+    return True

@@ -65,6 +65,18 @@ def current(state: State, kind: str, name: str) -> Action | None:
     return max(found, key=lambda action: action.unit, default=None)
 
 
+def usable(context: Context, kind: Kind) -> Action | None:
+    """Return the current generation if what a fit now would differ in is its rows alone.
+
+    Where there are too few cells to fit another, it goes on.
+    """
+    model = current(context.store.state, kind.kind, kind.name)
+    if model is None or context.damage(model.part):
+        return None
+    changed = difference(context.recipe(model.components["settings"]), kind.recipe)
+    return None if changed else model
+
+
 def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Reason | None:
     """Return why a model has to be fitted; None if the current generation will do."""
     model = current(context.store.state, kind.kind, kind.name)

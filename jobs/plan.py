@@ -20,7 +20,7 @@ from anabatch.store.live import (
 from anabatch.store.recipes import Cause, Reason
 
 from . import annotate, cluster, embed, featurize, guards, scan, segment
-from .generations import applications, current, reason_to_fit, sources
+from .generations import applications, current, reason_to_fit, sources, usable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -163,7 +163,7 @@ def _of_model(
     enough = sum(source.live.rows for source in found) >= kind.least
     if enough and (reason := reason_to_fit(context, kind, found)):
         yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
-    model = current(context.store.state, kind.kind, kind.name)
+    model = current(context.store.state, kind.kind, kind.name) if enough else usable(context, kind)
     if model is None:
         return
     batches, reasons = applications(context, found, target(model), chunk=1)

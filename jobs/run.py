@@ -24,7 +24,7 @@ def run(context: Context) -> None:
     annotate.run(context)
     segment.run(context, with_features=True)
     featurize.run(context)
-    embed.run(context)
-    cluster.run(context)
+    if embed.run(context):
+        cluster.run(context)
     if context.did_something or report.is_due(context):
         report.run(context)
