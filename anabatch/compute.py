@@ -361,7 +361,7 @@ def _hush_sizes() -> None:
 @contextmanager
 def _client(config: ComputeConfig) -> Iterator[Any]:
     """Yield a client of a local cluster, or of a scheduler that is already there."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if config.scheduler != "local":
         try:
@@ -380,16 +380,37 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
     }
     with (
         dask.config.set(settings),
-        LocalCluster(
-            n_workers=config.workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        ) as cluster,
+        _local_cluster(config) as cluster,
         Client(cluster) as client,
     ):
         client.run(_hush_sizes)
         yield client
+
+
+def _local_cluster(config: ComputeConfig) -> Any:
+    """Start worker processes; all of them again where one dies before it is up.
+
+    Raises
+    ------
+    WorkerError
+        They died again and again.
+    """
+    from distributed import LocalCluster
+
+    left = config.retries
+    while True:
+        try:
+            return LocalCluster(
+                n_workers=config.workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+            )
+        except RuntimeError as error:
+            if not left:
+                what = f"the workers died before they were up: {error}"
+                raise WorkerError(what, "The usual cause is memory: take fewer.") from error
+            left -= 1
 
 
 def limit_threads_of_this_process(threads: int) -> None:

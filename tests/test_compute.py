@@ -210,6 +210,29 @@ def test_a_scheduler_that_is_not_there_is_the_configurations_error():
         _ = cluster.backend
 
 
+@pytest.mark.parametrize("deaths", [0, 1, 2])
+def test_workers_that_die_before_they_are_up_are_started_again(monkeypatch, deaths):
+    import distributed
+
+    started = []
+
+    def local_cluster(**options):
+        started.append(options["n_workers"])
+        if len(started) <= deaths:
+            message = "Nanny failed to start."
+            raise RuntimeError(message)
+        return "a cluster"
+
+    monkeypatch.setattr(distributed, "LocalCluster", local_cluster)
+    config = ComputeConfig(workers=3, retries=1)
+    if deaths > config.retries:
+        with pytest.raises(WorkerError, match="before they were up"):
+            compute._local_cluster(config)
+    else:
+        assert compute._local_cluster(config) == "a cluster"
+    assert started == [3] * min(deaths + 1, 2)
+
+
 # The window, against a client that counts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -11,6 +12,8 @@ from anabatch.jobs import run as whole_run
 from cheap import draw_tiny
 from contents import by_cell, clusters_by_cell, whole_contents
 from running import make_config
+
+from anabatch.archive.acquisition import read_signal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,13 @@ def add_images(archive: Path, numbers: range) -> list[Path]:
         draw_tiny(path, number)
         paths.append(path)
     return paths
+
+
+def grey_levels(path: Path) -> int:
+    """Return the sum of an image's grey levels, by which stages can tell it from the others."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    signal = read_signal(path.parent, path.name, expected_sha256=sha256, max_pixels=10**6)
+    return int(signal.sum())
 
 
 def tiny_config(archive: Path, store: Path, **sections: Any) -> Config:

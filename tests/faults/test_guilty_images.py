@@ -1,17 +1,14 @@
 """One image that no stage can bear: it alone is given up, and its neighbours lose nothing."""
 
-import hashlib
-
 import pytest
 import tiny
 from anabatch.jobs import segment as segment_job
 from cheap import cheap_networks
 from contents import whole_contents
 from running import run_jobs
-from tiny import add_images, tiny_config
+from tiny import add_images, grey_levels, tiny_config
 
 import anabatch
-from anabatch.archive.acquisition import read_signal
 from anabatch.cells import cut_cells as cut
 from anabatch.errors import DeviceError
 from anabatch.segmentation.two_pass import TwoPassSegmenter
@@ -50,15 +47,12 @@ def broken_in_segmentation(monkeypatch, error, *, pictures):
     monkeypatch.setattr(TwoPassSegmenter, "segment", segment)
 
 
-def sum_of(path):
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return read_signal(path.parent, path.name, expected_sha256=sha256, max_pixels=10**6).sum()
-
-
 def test_the_guilty_image_alone_is_in_quarantine(archive, tmp_path, monkeypatch):
     guilty = sorted(archive.rglob("*.jpg"))[4]
     with monkeypatch.context() as patch:
-        broken_in_segmentation(patch, MemoryError("cannot allocate"), pictures=[sum_of(guilty)])
+        broken_in_segmentation(
+            patch, MemoryError("cannot allocate"), pictures=[grey_levels(guilty)]
+        )
         config = tiny_config(archive, tmp_path / "store")
         events = run_jobs(config, tiny)
     store = anabatch.open_store(config.store)
@@ -104,7 +98,7 @@ def test_an_image_that_cannot_be_cut_keeps_its_label_images(archive, tmp_path, m
 def test_a_device_that_is_not_there_ends_the_run_and_quarantines_nobody(
     archive, tmp_path, monkeypatch
 ):
-    sums = [sum_of(path) for path in archive.rglob("*.jpg")]
+    sums = [grey_levels(path) for path in archive.rglob("*.jpg")]
     broken_in_segmentation(monkeypatch, DeviceError("there is no GPU"), pictures=sums)
     config = tiny_config(archive, tmp_path / "store")
     with pytest.raises(DeviceError):
