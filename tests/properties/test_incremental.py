@@ -14,7 +14,7 @@ import pytest
 from anabatch.jobs import annotate, cluster, embed, featurize, scan, segment
 from anabatch.jobs import report as report_job
 from anabatch.jobs import run as whole_run
-from anabatch.jobs.generations import current
+from anabatch.jobs.generations import usable
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks
@@ -22,7 +22,7 @@ from contents import by_cell, clusters_by_cell, described_cells, fingerprint, wh
 from edited import BROKEN, EditedArchive, picture, with_comment
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from running import make_config, run_jobs
 
 import anabatch
@@ -30,10 +30,7 @@ from anabatch.clustering import BatchKMeans
 from anabatch.config import KeepConfig
 from anabatch.embedding import NystroemKernelPCA
 from anabatch.errors import MissingRowsError
-from anabatch.stages.cluster import KIND as KMEANS
-from anabatch.stages.embed import KIND as KPCA
-from anabatch.stages.population import read_model
-from anabatch.store.live import CLUSTER_MODEL
+from anabatch.stages.population import MODEL, read_model
 from anabatch.store.retention import collect
 from anabatch.store.root import hold_store
 
@@ -54,6 +51,10 @@ PARAMETERS = {
     ("compute", "batch_megapixels"): (40.0, 0.02),
 }
 """Usual and other values. With the other one a batch holds two images."""
+
+# Rounding of single floats, which differs with the rows that are embedded at once, grows by the root of
+# the eigenvalues' range, a thousand.
+CLOSE: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
 
 dates = st.sampled_from(DATES)
 numbers = st.integers(0, 4)
@@ -123,6 +124,11 @@ class Nights(RuleBasedStateMachine):
             self.stack.close()
 
     # what the archive goes through
+
+    @initialize(first=st.lists(st.tuples(dates, numbers, pictures), min_size=2, max_size=6))
+    def begin(self, first):
+        for date, number, data in first:
+            self.put_image(date, number, data)
 
     @rule(date=dates, number=numbers, data=pictures)
     def put_image(self, date, number, data):
@@ -280,8 +286,9 @@ class Nights(RuleBasedStateMachine):
     @rule()
     def whole_night(self):
         events = self.run(whole_run)
-        self.compare_with_scratch(too_few={e["job"] for e in events if e["event"] == "too_few"})
-        self.see_that_nothing_is_left()
+        too_few = {event["job"] for event in events if event["event"] == "too_few"}
+        self.compare_with_scratch(too_few)
+        self.see_that_nothing_is_left(too_few)
 
     # what holds
 
@@ -310,35 +317,33 @@ class Nights(RuleBasedStateMachine):
     def compare_population(self, scratch, store, too_few):
         """Compare with what the store's own generations make of features made from scratch."""
         features = by_cell(scratch, "features")
-        try:
-            embedding = by_cell(store, "embedding")
-        except MissingRowsError:
-            assert "embed" in too_few
+        with looking(self.config()) as context:
+            kpca = usable(context, embed.model_kind(context))
+            kmeans = usable(context, cluster.model_kind(context, kpca)) if kpca else None
+        if kpca is None:
+            assert "embed" in too_few or not features
             return
+        found = by_cell(store, "embedding")
         if not features:
             return
-        kpca = NystroemKernelPCA.from_arrays(self.model(store, KPCA))
-        expected = kpca.transform(np.stack([features[cell] for cell in embedding]))
-        np.testing.assert_allclose(list(embedding.values()), expected, rtol=1e-3, atol=1e-5)
-        self.compare_clusters(expected, store, too_few)
-
-    def compare_clusters(self, embedding, store, too_few):
-        try:
-            clusters = clusters_by_cell(store)
-        except MissingRowsError:
-            assert too_few
+        model = NystroemKernelPCA.from_arrays(read_model(store.root, str(kpca.part)))
+        embedding = model.transform(np.stack([features[cell] for cell in found]))
+        np.testing.assert_allclose(list(found.values()), embedding, **CLOSE)
+        if kmeans is None:
+            assert "cluster" in too_few
             return
-        kmeans = BatchKMeans.from_arrays(self.model(store, KMEANS))
-        components = self.config().cluster.components
-        _, nearest = kmeans.distances(embedding[:, :components])
-        found = [distance for _, distance in clusters.values()]
-        np.testing.assert_allclose(found, nearest, rtol=1e-3, atol=1e-4)
+        centers = BatchKMeans.from_arrays(read_model(store.root, str(kmeans.part)))
+        _, nearest = centers.distances(embedding[:, : self.config().cluster.components])
+        distances = [distance for _, distance in clusters_by_cell(store).values()]
+        np.testing.assert_allclose(distances, nearest, **CLOSE)
 
-    def see_that_nothing_is_left(self):
+    def see_that_nothing_is_left(self, too_few):
         version = self.store().version
         with looking(self.config()) as context:
             found = survey(context)
-        assert (found.items, found.gone, found.adopted) == ((), 0, 0)
+        # cells that are too much alike are tried again every night
+        left = [item for item in found.items if item.stage != MODEL or not too_few]
+        assert (left, found.gone, found.adopted) == ([], 0, 0)
         self.run(whole_run)
         assert self.store().version == version
 
@@ -370,11 +375,6 @@ class Nights(RuleBasedStateMachine):
 
     def store(self, at=None):
         return anabatch.open_store(self.folder / "store", at=at)
-
-    def model(self, store, kind):
-        model = current(store.state, kind, CLUSTER_MODEL)
-        assert model is not None
-        return read_model(store.root, str(model.part))
 
     def images(self):
         return self.archive.images() + self.classes.images()

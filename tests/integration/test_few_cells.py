@@ -1,0 +1,82 @@
+"""Archives that have had many cells, and have few."""
+
+import pytest
+from cheap import cheap_networks, draw_tiny
+from running import make_config, run_jobs
+
+import anabatch
+from anabatch.errors import MissingRowsError
+
+
+@pytest.fixture(autouse=True)
+def _cheap():
+    with cheap_networks():
+        yield
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Run a whole night, and return what it told and the store."""
+
+    def run(**sections):
+        config = make_config(tmp_path / "DATA", tmp_path / "store", **sections)
+        told = {event["event"] for event in run_jobs(config, accept=True)}
+        return told, anabatch.open_store(config.store)
+
+    return run
+
+
+def draw(tmp_path, number, **options):
+    path = (
+        tmp_path
+        / "DATA"
+        / "20211213"
+        / "001_SN09001"
+        / f"{number:03d}_0ae0_1_20252440{number}_3_1_05.jpg"
+    )
+    draw_tiny(path, number, **options)
+    return path
+
+
+def test_few_cells_stay_in_the_generation_that_many_have_made(tmp_path, night):
+    draw(tmp_path, 1, cells=2)
+    others = [draw(tmp_path, number) for number in (2, 3)]
+    _, before = night()
+    places = dict(
+        zip(
+            before.table("cells").to_pandas().cell_id,
+            before.array("embedding").compute(),
+            strict=True,
+        )
+    )
+    for path in others:
+        path.unlink()
+    told, store = night()
+    assert "too_few" in told
+    left = store.table("cells").to_pandas().cell_id
+    assert len(left) == 2
+    for cell, place in zip(left, store.array("embedding").compute(), strict=True):
+        assert (place == places[cell]).all()
+    assert set(store.table("clusters").to_pandas().generation) == {1}
+
+
+def test_few_cells_of_other_features_are_in_no_generation_until_there_are_more(tmp_path, night):
+    draw(tmp_path, 1, cells=1)
+    path = draw(tmp_path, 2)
+    night()
+    path.unlink()
+    other = {"featurize": {"preprocessing": "keras"}}
+    assert "too_few" in night(**other)[0]
+    for number in (2, 3):
+        draw(tmp_path, number)
+    told, store = night(**other)
+    assert "too_few" not in told
+    assert set(store.table("clusters").to_pandas().generation) == {2}
+
+
+def test_an_archive_without_a_cell_has_no_embedding_and_is_no_error(tmp_path, night):
+    draw(tmp_path, 1, cells=0)
+    told, store = night()
+    assert "too_few" in told
+    with pytest.raises(MissingRowsError):
+        store.array("embedding")
