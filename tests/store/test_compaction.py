@@ -94,6 +94,8 @@ def test_label_images_of_mostly_dead_parts_move(maker):
     after = open_store(maker.root)
     assert keys(after) == keys(before)
     old, new = (store.state.get(SEGMENT, "image2") for store in (before, after))
+    assert old is not None
+    assert new is not None
     assert (old.first_row, new.first_row) == (2, 0)
     assert old.part != new.part
     for one, other in zip(before.label_image("image2"), after.label_image("image2"), strict=True):

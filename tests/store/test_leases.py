@@ -1,5 +1,6 @@
 import copy
 import errno
+import fcntl
 import gc
 import json
 import os
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from anabatch.errors import PartCorruptError, StoreError, StoreNotFoundError
-from anabatch.store import leases
 from anabatch.store.actions import Action
 from anabatch.store.leases import (
     HORIZON,
@@ -36,7 +36,7 @@ def test_an_open_store_holds_its_version(filled):
     assert (reader.version, reader.pid) == (store.version, os.getpid())
     assert store.leased
     store.close()
-    assert not store.leased
+    assert bool(store.leased) is False
     assert readers(filled.root) == []
     assert list((filled.root / READERS).iterdir()) == []
     store.close()
@@ -82,6 +82,7 @@ def sent_away(value):
 def test_what_is_sent_to_another_process_is_a_plain_path_and_still_reads(filled):
     store = open_store(filled.root)
     assert isinstance(store.root, LeasedPath)
+    assert store.root.lease is not None
     assert store.root == filled.root
     assert hash(store.root) == hash(filled.root)
     for sent in (sent_away(store.root), copy.deepcopy(store.root)):
@@ -115,6 +116,7 @@ def test_a_killed_reader_holds_nothing_and_a_living_one_does(filled):
     with subprocess.Popen(  # noqa: S603 (ourselves)
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         (reader,) = readers(filled.root)
         assert (reader.version, reader.pid) == (1, process.pid)
@@ -142,7 +144,7 @@ def test_who_cannot_write_reads_without_a_lease(filled, monkeypatch, number, cal
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(leases.os, call, fail)
+        patched.setattr(os, call, fail)
         got = lease(filled.root, 1)
     assert got is None
     assert list((filled.root / READERS).iterdir()) == []
@@ -153,7 +155,7 @@ def test_other_errors_of_the_disk_are_told(filled, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patched:
-        patched.setattr(leases.fcntl, "flock", fail)
+        patched.setattr(fcntl, "flock", fail)
         with pytest.raises(OSError, match=r"Input/output"):
             lease(filled.root, 1)
     assert list((filled.root / READERS).iterdir()) == []
@@ -186,6 +188,8 @@ def test_a_lease_that_was_cut_short_is_taken_away_in_time(filled):
 
 def test_a_living_lease_that_cannot_be_understood_is_no_guess(filled):
     store = open_store(filled.root)
+    assert isinstance(store.root, LeasedPath)
+    assert store.root.lease is not None
     store.root.lease.path.write_text("{")
     with pytest.raises(StoreError, match="running reader"):
         readers(filled.root)

@@ -12,11 +12,19 @@ from anabatch.errors import PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.store import inspection
 from anabatch.store.damage import DAMAGE, note_damage, read_damage
 from anabatch.store.inspection import Fault
+from anabatch.store.keys import file_digest
 from anabatch.store.leases import raise_horizon
 from anabatch.store.live import CELLS
 from anabatch.store.parts import MANIFEST
 from anabatch.store.root import create_store, open_store
 from anabatch.store.verification import draw_files, verify
+
+
+def stored(store, image):
+    """Return the action of an image's cells, which is there."""
+    action = store.state.get(CELLS, image)
+    assert action is not None
+    return action
 
 
 def full(root, **options):
@@ -147,7 +155,7 @@ def test_a_part_in_the_place_of_another_is_found(filled):
 
 
 def test_a_problem_says_what_hangs_on_it_and_what_to_do(filled):
-    live = open_store(filled.root).state.get(CELLS, "image0")
+    live = stored(open_store(filled.root), "image0")
     (filled.root / live.part / "cells.parquet").unlink()
     (problem,) = full(filled.root).problems
     assert problem.depends == "cells of 2 images (2021-12-13), and all that is made of it"
@@ -167,7 +175,7 @@ def test_an_attempt_that_no_version_names_is_no_damage(filled):
 
 def test_parts_of_older_versions_are_verified_when_asked_for(filled):
     store = create_store(filled.root)
-    gone = store.state.get(CELLS, "image3")
+    gone = stored(store, "image3")
     store.state.delete([gone])
     store.commit("r")
     (filled.root / gone.part / "cells.parquet").unlink()
@@ -183,10 +191,10 @@ def test_parts_of_older_versions_are_verified_when_asked_for(filled):
 
 def test_what_is_taken_away_during_the_verification_is_no_damage(filled):
     store = create_store(filled.root)
-    gone = store.state.get(CELLS, "image3")
+    gone = stored(store, "image3")
     store.state.delete([gone])
     store.commit("r")
-    calls = []
+    calls: list[int] = []
 
     def collect(_):
         if not calls:
@@ -203,7 +211,7 @@ def test_what_is_taken_away_during_the_verification_is_no_damage(filled):
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_bytes_is_drawn_by_the_seed(filled, monkeypatch, share):
     read = []
-    digest = inspection.file_digest
+    digest = file_digest
 
     def remember(path):
         read.append(path)
@@ -258,7 +266,7 @@ def test_threads_find_the_same(filled):
 
 def test_a_disk_that_fails_is_damage_and_a_missing_permission_is_none(filled, monkeypatch):
     bad = next(item for item in files_of(filled.root) if item[1].startswith("crops/c"))
-    digest = inspection.file_digest
+    digest = file_digest
 
     def failing(number):
         def read(path):
