@@ -16,7 +16,7 @@ from anabatch.errors import ConfigurationError
 from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
 from anabatch.store.damage import read_damage
-from anabatch.store.parts import MANIFEST
+from anabatch.store.parts import MANIFEST, settle
 from anabatch.store.recipes import RECIPE, Cause, Recipe
 
 from .batches import outcomes
@@ -183,6 +183,8 @@ class Context:
         if not changes.delete and all(action.stage == RECIPE for action in changes.put):
             return  # recipes alone are of nothing
         check(self.store.root, self.store.state, changes.put)
+        for part in sorted(self._adopted.keys() & {action.part for action in changes.put}):
+            settle(self.store.root, part)
         if self.store.commit(self.run, select):
             self.did_something = True
             self.reporter.say(

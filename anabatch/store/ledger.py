@@ -25,7 +25,14 @@ from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, St
 from anabatch.schema import table_schema
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
-from anabatch.store.ledger_rows import folded, read_rows, to_actions, write_actions, write_rows
+from anabatch.store.ledger_rows import (
+    folded,
+    read_rows,
+    standing_actions,
+    to_actions,
+    write_actions,
+    write_rows,
+)
 from anabatch.store.seals import seal
 
 if TYPE_CHECKING:
@@ -147,7 +154,7 @@ class Ledger:
         OSError
             The disk is failing.
         """
-        return to_actions(folded(self._rows()))
+        return standing_actions(self._rows())
 
     def history(self, stage: str, unit: str) -> list[tuple[int, Action]]:
         """Return what this version's files tell of one unit: revision and action, the oldest first.
@@ -293,6 +300,23 @@ def mend(folder: Path) -> int | None:
     sync_folder(log)
     sync_folder(folder)
     return int(torn.stem)
+
+
+def settle(folder: Path) -> None:
+    """Force the newest commit to the disk: who wrote it may have died before doing so.
+
+    What is committed next stands upon it, and could not be read without it.
+    """
+    log = folder / LOG
+    commits = sorted(log.glob("[0-9]" * 20 + ".json"))
+    if not commits:
+        return
+    for path in (commits[-1], *sorted(log.glob(f"{commits[-1].stem}.checkpoint*"))):
+        sync_file(path)
+    if (log / "_last_checkpoint").exists():
+        sync_file(log / "_last_checkpoint")
+    for each in (log, folder, folder.parent):
+        sync_folder(each)
 
 
 def _is_whole(commit: Path) -> bool:

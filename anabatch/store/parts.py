@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from anabatch.errors import PartCorruptError
 from anabatch.schema import validate
-from anabatch.store.durable import make_folder, replace_text, sync_parents, sync_tree
+from anabatch.store.durable import (
+    make_folder,
+    replace_text,
+    sync_folder,
+    sync_parents,
+    sync_tree,
+)
 from anabatch.store.formats import (
     CHUNK_ROWS,
     SHARD_ROWS,
@@ -179,6 +185,20 @@ class PartWriter:
         replace_text(self.folder / MANIFEST, json.dumps(manifest, indent=1))
         sync_parents(self.folder, self.store)
         return WrittenPart(self.path, digest, placed)
+
+
+def settle(store: Path, path: str) -> None:
+    """Force the names of a finished part to the disk: who wrote it may have died before doing so.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+    path : str
+        The part's, relative to it.
+    """
+    sync_folder(store / path)
+    sync_parents(store / path, store)
 
 
 def _plain(action: Action) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from anabatch.errors import MissingRowsError, PartCorruptError, StoreNotFoundErr
 from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
 from anabatch.store.leases import LeasedPath, horizon, lease
-from anabatch.store.ledger import Ledger, check_name, mend
+from anabatch.store.ledger import Ledger, check_name, mend, settle
 from anabatch.store.live import SEGMENT
 from anabatch.store.lock import hold
 from anabatch.store.parts import Part
@@ -296,6 +296,7 @@ def hold_store(path: Path, *, run: str, create: bool) -> Iterator[Store]:
             Ledger(root / LEDGER)  # only whether there is one: the lock would make the folder
     with hold(root, run=run):
         mend(root / LEDGER)
+        settle(root / LEDGER)
         # no lease: what the newest version needs is never taken, and nobody else may take anything
         yield create_store(root) if create else Store(root, Ledger(root / LEDGER))
 
