@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import signal
 import sys
@@ -176,6 +177,10 @@ def simulate(
     typer.echo(f"drew {draw(out, images=images, seed=seed, layout=layout, size=size)}")
 
 
+_GARBAGE = 100_000
+"""New objects between two looks for garbage. By Python's default, of 700, a night over a large archive
+spends a third of its time looking at the state again and again."""
+
 _INTERRUPTED = "interrupted; what was committed stays, and the next run goes on from there"
 
 
@@ -185,6 +190,7 @@ def main() -> None:
     A request to terminate, as of systemd or of a batch system, is an interrupt.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    gc.set_threshold(_GARBAGE, 20, 100)
     try:
         app()
     except KeyboardInterrupt as error:

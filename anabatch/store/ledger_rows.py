@@ -28,6 +28,8 @@ _CHECKED = (*FIELDS, "revision")
 _ORDER = ("sequence", "first_row", "stage", "unit")
 _PARSED_AT_ONCE = 4_096
 _SUMMED_AT_ONCE = 16_384
+_MADE_AT_ONCE = 16_384
+_STAGE_BITS = 16  # there are a dozen stages
 
 
 def write_actions(path: Path, actions: Iterable[Action], revision: int) -> int:
@@ -104,19 +106,35 @@ def read_columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
 
 def folded(table: pa.Table) -> pa.Table:
     """Return the rows that stand, of each stage and unit the newest, in the store's order."""
-    identity = pc.binary_join_element_wise(table["stage"], table["unit"], _SEPARATOR)
-    codes = pc.dictionary_encode(identity).combine_chunks().indices.to_numpy()
+    return table.take(_standing(table))
+
+
+def _standing(table: pa.Table) -> pa.ChunkedArray:
+    """Return the places of the rows that stand, in the store's order."""
+    stages, units = (
+        pc.dictionary_encode(table[name]).combine_chunks().indices.to_numpy().astype(np.int64)
+        for name in ("stage", "unit")
+    )
+    distinct, codes = np.unique(units << _STAGE_BITS | stages, return_inverse=True)
     order = np.argsort(table["revision"].to_numpy(), kind="stable")
-    newest = np.zeros(len(np.unique(codes)), np.int64)
+    newest = np.zeros(len(distinct), np.int64)
     newest[codes[order]] = order  # of several the last is kept
-    # whole rows are copied once, at the end: they are most of what a run holds in memory
     places = table.select([*_ORDER, "outcome"]).append_column(
         "place", pa.array(np.arange(len(codes)))
     )
     standing = places.take(pa.array(newest))
     standing = standing.filter(pc.not_equal(standing["outcome"], GONE))
     keys = [(name, "ascending") for name in _ORDER]
-    return table.take(standing["place"].take(pc.sort_indices(standing, sort_keys=keys)))
+    return standing["place"].take(pc.sort_indices(standing, sort_keys=keys))
+
+
+def standing_actions(table: pa.Table) -> list[Action]:
+    """Return the actions that stand, of each stage and unit the newest, in the store's order."""
+    found: list[Action] = []
+    places = _standing(table)
+    for start in range(0, len(places), _MADE_AT_ONCE):  # so that no second table is in memory
+        found += to_actions(table.take(places.slice(start, _MADE_AT_ONCE)))
+    return found
 
 
 def to_actions(table: pa.Table) -> list[Action]:
