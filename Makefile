@@ -7,7 +7,7 @@ DEMO := demo
 ELSEWHERE := not slow and not gpu and not weights and not cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-slow lint format clean
+.PHONY: help demo test test-cluster test-slow test-faults lint format clean
 
 help:
 	@echo "make demo    simulate an archive, run the whole pipeline on it, name the report"
@@ -33,6 +33,10 @@ test-cluster: .venv/.installed
 
 test-slow: .venv/.installed
 	$(BIN)/pytest -m "slow and not gpu and not weights"
+
+# kills, full disks and failing calls, for an hour; what came of them is a page of its own
+test-faults: .venv/.installed
+	ANABATCH_FAULT_RESULTS=tests/faults/RESULTS.md $(BIN)/pytest tests/faults -m "slow and not cluster"
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

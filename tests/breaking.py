@@ -101,11 +101,13 @@ class Driver:
         """Let a run end, one way or another."""
         return self.begin(config, *more, **order).wait()
 
-    def begin(self, config: Config, *more: str, **order: Any) -> Running:
-        """Start a run of everything."""
+    def begin(self, config: Config, *more: str, command: str = "run", **order: Any) -> Running:
+        """Start a command; `run` does everything."""
         self._number += 1
         path = write_toml(config, self.folder / f"config-{self._number}.toml")
-        arguments = ["run", "-c", str(path), "--log-format", "json", *more]
+        arguments = [command, "-c", str(path), *more]
+        if command != "verify":
+            arguments += ["--log-format", "json"]
         return self.start(arguments, **order)
 
 

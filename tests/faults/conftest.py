@@ -1,8 +1,12 @@
 """The driver that runs are broken with, and what it takes."""
 
+import os
+import platform
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,12 @@ from breaking import FAULTS, Driver
 from tiny import add_images, everything, tiny_config
 
 import anabatch
+
+_TITLE = """# What came of breaking things
+
+`make test-faults` writes this page; the tests beside it say what is done. The pipeline is the whole of
+`anabatch run` but for the networks, which are stand-ins, and the report. {date}, {system}.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +78,21 @@ def read_only(tmp_path):
     yield show
     for each in mounted:
         subprocess.run([str(unmount), str(each)], check=True)  # noqa: S603
+
+
+@pytest.fixture(scope="session")
+def results():
+    """A function that adds a section to the file of results, if the environment names one."""
+    named = os.environ.get("ANABATCH_FAULT_RESULTS")
+    path = Path(named) if named else None
+    if path:
+        path.write_text(_TITLE.format(date=datetime.now(UTC).date(), system=platform.platform()))
+
+    def add(title, figures):
+        if path:
+            lines = [f"\n## {title}\n", "| | |", "| --- | ---: |"]
+            lines += [f"| {name} | {number} |" for name, number in figures.items()]
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+
+    return add

@@ -49,6 +49,9 @@ def fail_at_calls(driver, few, undisturbed, tmp_path, kinds, *, at_most, seed):
         ended = driver.run(config, watched=str(config.store), mode=mode, at=place, code=code)
         where = (kind, place, mode)
         assert ended.code == DISK or (is_tolerated(kind) and ended.code == 0), (where, ended.output)
+        if ended.committed:
+            left = anabatch.open_store(config.store)
+            assert left.version >= max(ended.committed), where
         again = driver.run(config)
         assert again.code == 0, (where, again.output)
         assert everything(anabatch.open_store(config.store)) == undisturbed, where
@@ -61,12 +64,13 @@ def test_an_error_of_the_disk_at_any_call_ends_with_74(driver, few, undisturbed,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
 def test_an_error_of_the_disk_at_every_kind_of_call_ends_with_74(
-    driver, few, undisturbed, tmp_path, kinds, seed
+    driver, few, undisturbed, tmp_path, kinds, results
 ):
-    done = fail_at_calls(driver, few, undisturbed, tmp_path, kinds, at_most=SLOW, seed=seed)
+    done = fail_at_calls(driver, few, undisturbed, tmp_path, kinds, at_most=SLOW, seed=2)
     assert done == len(kinds) > 100
+    figures = {"kinds of calls that failed": done, "runs that went on as if nothing were": 0}
+    results("An error of the disk at one call of every kind; then a run to the end", figures)
 
 
 def test_a_second_run_that_fails_leaves_the_first_as_it_was(driver, few, tmp_path):

@@ -1,12 +1,12 @@
 """SIGKILL at any time: what was told to be committed is there, and the next run ends where it would have."""
 
+import json
 import os
 import random
 import subprocess
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,14 @@ from anabatch.errors import StoreNotFoundError
 SLOW_KILLS, QUICK_KILLS = 200, 10
 SLOW_PLACES, QUICK_PLACES = 150, 8
 _MOST_IMAGES = 12
+_KEPT = 6
+_KEEP = {"versions": _KEPT, "days": 0.0, "trash_days": 0.0}
+ACCEPT = ("--accept-vanished", "--accept-recompute")
 _KILLED = -9
 
 
-@dataclass
-class Account:
-    """What came of all kills."""
-
-    figures: Counter[str] = field(default_factory=Counter)
-
-    def write(self, title: str) -> None:
-        """Add a section to the file of results, if one is named."""
-        named = os.environ.get("ANABATCH_FAULT_RESULTS")
-        if not named:
-            return
-        lines = [f"\n## {title}\n", *(f"- {name}: {n}" for name, n in self.figures.items())]
-        with Path(named).open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-
-
-def parts_of(store):
+def parts_of(store: Any) -> dict[str, str]:
+    """Return the parts that a version names, and the runs that made them."""
     return {action.part: action.run for action in store.state.actions() if action.part}
 
 
@@ -68,53 +56,57 @@ def places(log: Path, at_most: int) -> list[int]:
     return sorted([*decisive, *rng.sample(rest, at_most - len(decisive))])
 
 
-def killed_at(driver: Driver, config: Config, mode: int, place: int, account: Account) -> None:
+def killed_at(driver: Driver, config: Config, mode: int, place: int, figures: Counter[str]) -> None:
     """Kill a first run at a call, see what is left, and let the next run end."""
     ended = driver.run(config, watched=str(config.store), mode=mode, at=place)
     assert ended.code in (_KILLED, 0), ended.output
-    account.figures["kills"] += ended.code == _KILLED
-    account.figures["commits told before"] += len(ended.committed)
+    figures["kills"] += ended.code == _KILLED
+    figures["commits"] += len(ended.committed)
     left = opened(config.store)
     version = left.version if left else -1
     if version < max(ended.committed, default=-1):
-        account.figures["acknowledged lost"] += 1
+        figures["acknowledged lost"] += 1
     before = parts_of(left) if left else {}
     again = driver.run(config)
     assert again.code == 0, again.output
     after = parts_of(anabatch.open_store(config.store))
     own = again.events[0]["run"]
-    account.figures["parts adopted"] += sum(
+    figures["parts adopted"] += sum(
         run != own and part not in before for part, run in after.items()
     )
 
 
 def kill_everywhere(driver, few, undisturbed, tmp_path, *, at_most):
-    account = Account(Counter({"kills": 0, "acknowledged lost": 0, "parts adopted": 0}))
+    figures = Counter({"kills": 0, "commits": 0, "acknowledged lost": 0, "parts adopted": 0})
     config = tiny_config(few, tmp_path / "counted" / "store")
     log = tmp_path / "log"
     driver.run(config, watched=str(config.store), log=str(log))
     for number, place in enumerate(places(log, at_most)):
         config = tiny_config(few, tmp_path / f"{place}" / "store")
-        killed_at(driver, config, (KILL, TEAR)[number % 2], place, account)
+        killed_at(driver, config, (KILL, TEAR)[number % 2], place, figures)
         found = everything(anabatch.open_store(config.store))
         for name, expected in undisturbed.items():
             assert found[name] == expected, (place, name)
-    assert account.figures["acknowledged lost"] == 0
-    assert account.figures["kills"] == at_most
-    return account
+    assert figures["acknowledged lost"] == 0
+    assert figures["kills"] == at_most
+    return figures
 
 
 def test_killed_at_a_call_of_any_kind_the_next_run_makes_the_same_store(
     driver, few, undisturbed, tmp_path
 ):
-    account = kill_everywhere(driver, few, undisturbed, tmp_path, at_most=QUICK_PLACES)
-    assert account.figures["parts adopted"] > 0
+    figures = kill_everywhere(driver, few, undisturbed, tmp_path, at_most=QUICK_PLACES)
+    assert figures["parts adopted"] > 0
 
 
 @pytest.mark.slow
-def test_killed_at_many_calls_the_next_run_makes_the_same_store(driver, few, undisturbed, tmp_path):
-    account = kill_everywhere(driver, few, undisturbed, tmp_path, at_most=SLOW_PLACES)
-    account.write("One kill in a first run, at chosen calls; then one run to the end")
+def test_killed_at_many_calls_the_next_run_makes_the_same_store(
+    driver, few, undisturbed, tmp_path, results
+):
+    figures = kill_everywhere(driver, few, undisturbed, tmp_path, at_most=SLOW_PLACES)
+    results(
+        "A first run killed once, at a call; then a run to the end, which gives the same", figures
+    )
 
 
 # Kills without end, while others read and the archive changes
@@ -139,8 +131,6 @@ class Readers:
 
     def stop(self) -> list[dict[str, Any]]:
         """Have them end, and return what they saw."""
-        import json
-
         answers = [process.communicate("", timeout=120)[0] for process in self._processes]
         assert all(process.returncode == 0 for process in self._processes)
         return [json.loads(line) for text in answers for line in text.splitlines()]
@@ -167,79 +157,111 @@ def change(archive: Path, rng: random.Random, number: int) -> None:
         draw_tiny(rng.choice(there), 1000 + number)
 
 
-def fuzz(driver: Driver, tmp_path: Path, *, kills: int, seed: int) -> Account:
-    """Kill runs at random until it is enough; check after every kill, and the store in the end."""
-    rng = random.Random(seed)  # noqa: S311 (nothing secret)
-    archive = tmp_path / "DATA"
-    config = tiny_config(archive, tmp_path / "store")
-    figures = Counter(
-        {
-            "runs": 0,
-            "kills": 0,
-            "commits": 0,
-            "acknowledged lost": 0,
-            "readings": 0,
-            "torn reads": 0,
-        }
-    )
-    fingerprints: dict[int, str] = {}
-    add_images(archive, range(3))
-    accepted = ("--accept-vanished", "--accept-recompute")
-    with reading(config.store) as seen:
-        while figures["kills"] < kills:
-            figures["runs"] += 1
-            if figures["runs"] % 3 == 0:
-                change(archive, rng, figures["runs"])
-            ended = one_run(driver, config, accepted, rng)
-            assert ended.code in (0, _KILLED), ended.output
-            figures["kills"] += ended.code == _KILLED
-            figures["commits"] += len(ended.committed)
-            for version in ended.committed:
-                try:
-                    fingerprints[version] = fingerprint(
-                        anabatch.open_store(config.store, at=version)
-                    )
-                except StoreNotFoundError:
-                    figures["acknowledged lost"] += 1
-    for reading_ in seen:
-        figures["readings"] += 1
-        version = reading_.get("version")
-        known = fingerprints.setdefault(version, reading_.get("fingerprint", ""))
-        figures["torn reads"] += "torn" in reading_ or known != reading_["fingerprint"]
-    torn = [reading_ for reading_ in seen if "torn" in reading_]
-    assert not torn, torn[:3]
-    final = driver.run(config, *accepted)
-    assert final.code == 0, final.output
-    scratch = tiny_config(archive, tmp_path / "scratch")
-    assert driver.run(scratch).code == 0
-    found, expected = (whole_contents(anabatch.open_store(one.store)) for one in (config, scratch))
-    for name, values in expected.items():
-        assert found[name] == values, name
-    everything(anabatch.open_store(config.store))  # all cells have an embedding and a cluster
-    return Account(figures)
+class Fuzz:
+    """Runs that are killed at random over a store that is looked at after every one of them."""
+
+    def __init__(self, driver: Driver, folder: Path, seed: int) -> None:
+        self.driver = driver
+        self.rng = random.Random(seed)  # noqa: S311 (nothing secret)
+        self.archive = folder / "DATA"
+        self.config = tiny_config(self.archive, folder / "store", keep=_KEEP)
+        self.scratch = tiny_config(self.archive, folder / "scratch")
+        names = ("runs", "kills", "commits", "acknowledged lost", "parts adopted")
+        self.figures = Counter(dict.fromkeys((*names, "readings", "torn reads"), 0))
+        self.fingerprints: dict[int, str] = {}
+        add_images(self.archive, range(3))
+
+    def go(self, kills: int) -> Counter[str]:
+        """Kill so often, and return what came of it."""
+        with reading(self.config.store) as seen:
+            while self.figures["kills"] < kills:
+                self.figures["runs"] += 1
+                number = self.figures["runs"]
+                if number % 3 == 0:
+                    change(self.archive, self.rng, number)
+                command = ("gc", "compact")[number // 7 % 2] if number % 7 == 0 else "run"
+                self.note(self.one(command))
+        self.compare(seen)
+        self.end()
+        return self.figures
+
+    def one(self, command: str) -> Ended:
+        """Start a command, and kill it: after some time, or at some call."""
+        more = ACCEPT if command == "run" else ()
+        if self.rng.random() < 0.5:
+            running = self.driver.begin(self.config, *more, command=command)
+            return running.kill(after=self.rng.uniform(0.02, 2.0))
+        mode, place = self.rng.choice((KILL, TEAR)), self.rng.randrange(1, 600)
+        watched = str(self.config.store)
+        return self.driver.run(
+            self.config, *more, command=command, watched=watched, mode=mode, at=place
+        )
+
+    def note(self, ended: Ended) -> None:
+        """Look at what a run left, and whether that is what it told."""
+        started = opened(self.config.store)
+        assert ended.code in (0, _KILLED) or started is None, ended.output
+        self.figures["kills"] += ended.code == _KILLED
+        for version in ended.committed:
+            self.figures["commits"] += 1
+            try:
+                store = anabatch.open_store(self.config.store, at=version)
+            except StoreNotFoundError:
+                self.figures["acknowledged lost"] += 1
+                continue
+            self.fingerprints[version] = fingerprint(store)
+            before = parts_of(anabatch.open_store(self.config.store, at=version - 1))
+            own = ended.told("commit")[0]["run"]
+            brought = {part: run for part, run in parts_of(store).items() if part not in before}
+            self.figures["parts adopted"] += sum(run != own for run in brought.values())
+
+    def compare(self, seen: list[dict[str, Any]]) -> None:
+        """Compare what others read with what was there, and what is still kept with what it was."""
+        for found in seen:
+            self.figures["readings"] += 1
+            known = self.fingerprints.setdefault(
+                found.get("version", -1), found.get("fingerprint", "")
+            )
+            self.figures["torn reads"] += "torn" in found or known != found["fingerprint"]
+        torn = [found for found in seen if "torn" in found]
+        assert not torn, torn[:3]
+        newest = anabatch.open_store(self.config.store).version
+        for version in range(newest - _KEPT + 1, newest + 1):
+            if version in self.fingerprints:
+                kept = anabatch.open_store(self.config.store, at=version)
+                assert fingerprint(kept) == self.fingerprints[version], version
+
+    def end(self) -> None:
+        """Let one run end, and compare the store with one that is made from scratch."""
+        final = self.driver.run(self.config, *ACCEPT)
+        assert final.code == 0, final.output
+        verified = self.driver.run(self.config, "--full", command="verify")
+        assert verified.code == 0, verified.output
+        assert self.driver.run(self.scratch).code == 0
+        found, expected = (
+            whole_contents(anabatch.open_store(one.store)) for one in (self.config, self.scratch)
+        )
+        for name, values in expected.items():
+            assert found[name] == values, name
+        everything(anabatch.open_store(self.config.store))  # all have an embedding and a cluster
 
 
-def one_run(driver: Driver, config: Config, accepted: tuple[str, ...], rng: random.Random) -> Ended:
-    """Start a run, and kill it: after some time, or at some call."""
-    if rng.random() < 0.5:
-        return driver.begin(config, *accepted).kill(after=rng.uniform(0.02, 2.0))
-    mode, place = rng.choice((KILL, TEAR)), rng.randrange(1, 600)
-    return driver.run(config, *accepted, watched=str(config.store), mode=mode, at=place)
-
-
-def expect_nothing_lost(account: Account) -> None:
-    assert account.figures["acknowledged lost"] == 0
-    assert account.figures["torn reads"] == 0
-    assert account.figures["readings"] > 0
+def expect_nothing_lost(figures: Counter[str]) -> None:
+    assert figures["acknowledged lost"] == 0
+    assert figures["torn reads"] == 0
+    assert figures["readings"] > 0
 
 
 def test_ten_kills_while_others_read_lose_nothing(driver, tmp_path):
-    expect_nothing_lost(fuzz(driver, tmp_path, kills=QUICK_KILLS, seed=1))
+    expect_nothing_lost(Fuzz(driver, tmp_path, seed=1).go(QUICK_KILLS))
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_while_others_read_lose_nothing(driver, tmp_path):
-    account = fuzz(driver, tmp_path, kills=SLOW_KILLS, seed=2)
-    expect_nothing_lost(account)
-    assert account.figures["commits"] > SLOW_KILLS / 10
-    account.write("Kills at random, over a changing archive, while another process reads")
+def test_two_hundred_kills_while_others_read_lose_nothing(driver, tmp_path, results):
+    figures = Fuzz(driver, tmp_path, seed=2).go(SLOW_KILLS)
+    expect_nothing_lost(figures)
+    assert figures["commits"] > SLOW_KILLS / 10
+    assert figures["parts adopted"] > SLOW_KILLS / 10
+    results(
+        "Runs, `gc` and `compact` killed at random, while images change and others read", figures
+    )
