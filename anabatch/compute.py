@@ -38,6 +38,9 @@ _THREAD_VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
 )
 
+_NO_WORKERS_TIMEOUT = "5 minutes"
+"""Without workers for so long, a local cluster gives up; by default it would wait for ever."""
+
 
 def limited(function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
     """Call a function with the numerical libraries held to a number of threads.
@@ -156,7 +159,7 @@ class Distributed:
     deaths (`distributed.scheduler.allowed-failures`). It cannot tell the guilty from a neighbour
     that waited on the same worker. So what it gave up is computed anew at the end, graph by graph
     with nothing beside it, before it is called an error. A task that raises is never tried again.
-    Without the scheduler nothing can be computed: where it dies, `WorkerError` is raised.
+    Without the scheduler, or any worker, nothing can be computed: `WorkerError` is raised.
 
     Parameters
     ----------
@@ -247,10 +250,13 @@ class Distributed:
 
     def _outcome(self, name: Any, future: Any) -> Outcome:
         from distributed.client import FutureCancelledError
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
         try:
             return Outcome(name, future.result())
+        except (NoWorkerError, NoValidWorkerError) as error:
+            what = f"no worker is left, and none has come: {error}"
+            raise WorkerError(what, "Look at the workers' logs.") from error
         except (KilledWorker, FutureCancelledError) as error:
             self._check_connection()
             who = textwrap.shorten(str(name), 120, placeholder=" ...")
@@ -377,6 +383,7 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
     settings = {
         "distributed.nanny.pre-spawn-environ": environment,
         "distributed.scheduler.allowed-failures": max(config.retries - 1, 0),
+        "distributed.scheduler.no-workers-timeout": _NO_WORKERS_TIMEOUT,
     }
     with (
         dask.config.set(settings),

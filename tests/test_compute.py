@@ -2,6 +2,7 @@ import errno
 import gc
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -394,6 +395,16 @@ def test_a_scheduler_that_dies_ends_it_at_once(graphs):
 
 
 @pytest.mark.usefixtures("_fakes")
+def test_where_no_worker_comes_it_ends():
+    from distributed.scheduler import NoWorkerError
+
+    graphs = [("a", NoWorkerError(task="task-1", timeout=300.0)), ("b", 1)]
+    backend = compute.Distributed(FakeClient(1), window=1, retries=2)
+    with pytest.raises(WorkerError, match="no worker is left"):
+        list(backend.stream(graphs))
+
+
+@pytest.mark.usefixtures("_fakes")
 def test_an_error_names_a_batch_in_a_line():
     backend = compute.Distributed(FakeClient(1), window=1, retries=0)
     (outcome,) = backend.stream([("a very long name " * 100, killed())])
@@ -499,6 +510,24 @@ def test_a_scheduler_that_is_there_is_used(cluster, tmp_path):
     with Cluster(ComputeConfig(scheduler=address)) as other:
         assert other.backend.compute(run(scripted.give, tmp_path, "x", 5)) == 5
     assert cluster.backend.compute(run(scripted.give, tmp_path, "x", 6)) == 6
+
+
+@pytest.mark.cluster
+def test_without_any_worker_left_nobody_waits_for_ever(monkeypatch, tmp_path):
+    """A worker that cannot import what it is to do loses its connection, and may not come again."""
+    monkeypatch.setattr(compute, "_NO_WORKERS_TIMEOUT", "1s")
+    (tmp_path / "gone.py").write_text("def work():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import gone  # type: ignore[import-not-found]
+
+    shutil.rmtree(tmp_path)
+    with Cluster(ComputeConfig(scheduler="local", workers=1, retries=1)) as cluster:
+        try:
+            (outcome,) = cluster.backend.stream([("a", run(gone.work))])
+            error = outcome.error
+        except WorkerError as raised:
+            error = raised
+    assert isinstance(error, WorkerError)
 
 
 @pytest.mark.cluster
