@@ -11,6 +11,7 @@ whose file had changed that shortly before it was read is not trusted, and the f
 from __future__ import annotations
 
 import gc
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -196,9 +197,18 @@ class StatCache:
         self.changed = self.changed or bool(unwanted)
 
     def oldest(self, paths: Iterable[str], count: int) -> list[str]:
-        """Return those files that were read longest ago, by path where that is equal."""
-        entries = self.entries
-        return sorted(paths, key=lambda path: (entries[path].hashed_ns, path))[:count]
+        """Return those files that were read longest ago, by path where that is equal.
+
+        A time to come is that of a clock that was wrong: nobody knows when such a file was read, and
+        it goes before all others.
+        """
+        entries, now = self.entries, time.time_ns()
+
+        def order(path: str) -> tuple[int, str]:
+            hashed_ns = entries[path].hashed_ns
+            return (hashed_ns if hashed_ns <= now else 0), path
+
+        return sorted(paths, key=order)[:count]
 
     def save(self) -> None:
         """Write the cache, if anything has changed: a reader sees the old one or the new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -168,6 +169,14 @@ def test_the_oldest_are_those_read_longest_ago_then_by_path(tmp_path):
     assert cache.oldest(["a", "b", "c", "d"], 3) == ["b", "c", "d"]
     assert cache.oldest(["a", "d"], 1) == ["d"]
     assert cache.oldest(["a"], 0) == []
+
+
+def test_files_that_were_read_by_a_clock_that_ran_ahead_are_the_oldest(tmp_path):
+    cache = StatCache.load(tmp_path, "drive")
+    now = time.time_ns()
+    for path, hashed in (("a", 5), ("b", now + 10**15), ("c", now), ("d", now + 10**17)):
+        cache.put(FILE._replace(relative_path=path), "00", hashed)
+    assert cache.oldest(["a", "b", "c", "d"], 3) == ["b", "d", "a"]
 
 
 def test_a_missing_cache_is_empty_and_says_so(tmp_path):
