@@ -291,7 +291,9 @@ class GuardsConfig(Section):
     Attributes
     ----------
     vanished_share : float
-        A run stops when more than this share of an archive's known images is gone.
+        A run stops when more than this share of an archive's known images is gone, or of its known
+        exports; images that were whole and are in quarantine now count with those that are gone.
+        Fewer than three never stop a run, unless they are all.
     recompute_share : float
         A run stops when it would compute more than this share of a stage's results again.
     """
@@ -420,6 +422,11 @@ def resolve_paths(config: Config, base: Path) -> Config:
     """Return the configuration with its relative paths made absolute from `base`.
 
     A layout or a network's weights may be a name or a path: a path has a `/` or a suffix.
+
+    Raises
+    ------
+    ConfigurationError
+        The store lies in an archive, or an archive in the store.
     """
     archives = tuple(
         archive.model_copy(
@@ -430,12 +437,14 @@ def resolve_paths(config: Config, base: Path) -> Config:
         )
         for archive in config.archives
     )
+    store = _absolute(config.store, base)
+    _refuse_a_store_in_an_archive(store, archives)
     vocabulary = config.annotate.vocabulary
     segment, featurize = config.segment, config.featurize
     return config.model_copy(
         update={
             "archives": archives,
-            "store": _absolute(config.store, base),
+            "store": store,
             "annotate": config.annotate.model_copy(
                 update={"vocabulary": vocabulary and _absolute(vocabulary, base)}
             ),
@@ -450,6 +459,18 @@ def resolve_paths(config: Config, base: Path) -> Config:
             ),
         }
     )
+
+
+def _refuse_a_store_in_an_archive(store: Path, archives: tuple[ArchiveConfig, ...]) -> None:
+    """Refuse to write into an archive, which is only ever read, or to read our own results."""
+    for archive in archives:
+        if store.is_relative_to(archive.path):
+            what = f"the store {store} lies in the archive {archive.name}, {archive.path}"
+        elif archive.path.is_relative_to(store):
+            what = f"the archive {archive.name}, {archive.path}, lies in the store {store}"
+        else:
+            continue
+        raise ConfigurationError(what, "Give the store a folder of its own, beside the archives.")
 
 
 def _absolute(path: Path, base: Path) -> Path:

@@ -203,6 +203,35 @@ def test_relative_paths_are_relative_to_the_file(tmp_path):
     assert resolve_paths(config, Path("/elsewhere")) == config
 
 
+@pytest.mark.parametrize(
+    ("store", "archive", "words"),
+    [
+        ("disk/DATA", "disk/DATA", "lies in the archive a"),
+        ("disk/DATA/store", "disk/DATA", "lies in the archive a"),
+        ("link/store", "disk/DATA", "lies in the archive a"),
+        ("store", "store/DATA", "lies in the store"),
+        ("disk", "link", "lies in the store"),
+    ],
+)
+def test_a_store_in_an_archive_or_an_archive_in_a_store_is_refused(tmp_path, store, archive, words):
+    (tmp_path / "disk" / "DATA").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "DATA")
+    archives = (
+        ArchiveConfig(name="b", path=Path("elsewhere")),
+        ArchiveConfig(name="a", path=Path(archive)),
+    )
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        resolve_paths(Config(store=Path(store), archives=archives), tmp_path)
+    assert "a folder of its own" in caught.value.remedy
+
+
+def test_a_store_beside_an_archive_is_not_in_it(tmp_path):
+    beside = Config(
+        store=Path("DATA-store"), archives=(ArchiveConfig(name="a", path=Path("DATA")),)
+    )
+    assert resolve_paths(beside, tmp_path).store == tmp_path / "DATA-store"
+
+
 @pytest.mark.parametrize("name", ["imagenet", "anabatch-vgg16-quarter", "cyto3", "nuclei"])
 def test_names_stay_names_whatever_lies_beside_the_file(tmp_path, name):
     (tmp_path / name).touch()
