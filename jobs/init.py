@@ -87,6 +87,7 @@ cells_per_cluster = {report.cells_per_cluster}
 
 [guards]
 # A run stops, with exit code 4, before it takes away or computes again more than this.
+# Fewer than three images, or exports, do not stop a run, unless they are all that are known.
 vanished_share = {guards.vanished_share}  # of an archive's known images: is the disk mounted?
 recompute_share = {guards.recompute_share}  # of a stage's results; --accept-recompute goes on
 

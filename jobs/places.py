@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .stale import ArchiveFiles
 
-_FEW = 10
+_FEW = 3
 """Fewer images than these are taken for deleted on purpose, unless they are all."""
 
 _MOUNTED = "Is the disk mounted? If the images were deleted on purpose: --accept-vanished."

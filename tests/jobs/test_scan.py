@@ -473,12 +473,18 @@ def test_as_many_as_the_share_allows_may_go(many):
     assert len(many.state.stage(SCAN)) == 30
 
 
-def test_a_handful_may_go_from_a_small_archive_but_not_all(lab):
-    for path in lab.paths[1:]:
+def test_two_may_go_from_a_small_archive_but_not_three_and_not_all(lab):
+    for path in lab.paths[:2]:
         path.unlink()
     lab.night()
+    assert len(lab.state.stage(SCAN)) == 4
+    for path in lab.paths[2:5]:
+        path.unlink()
+    with pytest.raises(GuardError, match="3 of the 4 known images"):
+        lab.night()
+    lab.night(job=SimpleNamespace(run=accepting))
     assert len(lab.state.stage(SCAN)) == 1
-    lab.paths[0].unlink()
+    lab.paths[5].unlink()
     with pytest.raises(GuardError, match="none of the 1 known images"):
         lab.night()
     lab.night(job=SimpleNamespace(run=accepting))
