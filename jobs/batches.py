@@ -2,18 +2,22 @@
 
 A batch fails as a whole: its worker dies, or it raises what no stage expects of bad input. Then its
 items run again, each in a batch of its own, when all others are through. What fails once more is
-given up with its reason; its neighbours have lost nothing but time.
+given up with its reason; its neighbours have lost nothing but time. Where many fail alike, it is
+rather the program's or the machine's fault: they are given up until the next run alone.
 """
 
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.errors import ConfigurationError, DeviceError, GuardError, StoreError
 from anabatch.store.disk import disk_error
+
+from .standing import TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -23,10 +27,36 @@ if TYPE_CHECKING:
 _NOT_OF_AN_ITEM = (StoreError, GuardError)
 _OF_ALL = (ConfigurationError, DeviceError)
 
-_HOPELESS = 12
-"""If so many items fail, and nothing has come through before, it is no item's fault."""
+_MANY = 12
+"""If so many items fail with one kind of error, it is hardly their fault."""
 
 _REASON_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class Blame:
+    """What an item is given up for.
+
+    Attributes
+    ----------
+    error : Exception
+        What it ended in by itself.
+    alike : int
+        How many items of the job ended in this kind of error, each by itself.
+    """
+
+    error: Exception
+    alike: int
+
+    @property
+    def reason(self) -> str:
+        """The kind of the error, and its words."""
+        return reason(self.error)
+
+    @property
+    def components(self) -> dict[str, bool]:
+        """What the failure's action says: where many failed alike, the next run tries again."""
+        return {TRANSIENT: True} if self.alike >= _MANY else {}
 
 
 @dataclass(frozen=True)
@@ -39,12 +69,11 @@ class Apart:
         Given a batch that failed, returns batches of one item each, with their graphs. It may
         return the batch itself, if that has one item.
     give_up : callable
-        Given a batch of one item and the error that it ended in again; called after all batches
-        are through.
+        Given a batch of one item and what it is given up for; called after all batches are through.
     """
 
     split: Callable[[Any], list[tuple[Any, Any]]]
-    give_up: Callable[[Any, Exception], None]
+    give_up: Callable[[Any, Blame], None]
 
 
 def outcomes(
@@ -53,6 +82,7 @@ def outcomes(
     *,
     apart: Apart | None,
     failed: Callable[[Any, Exception], None],
+    alike: Callable[[Blame], None],
 ) -> Generator[Outcome]:
     """Compute batches and yield what came of them, as it comes.
 
@@ -64,6 +94,8 @@ def outcomes(
         How to take a batch apart that failed. Without it the error is the batch's outcome.
     failed : callable
         Told every batch that failed, with its error, as it comes.
+    alike : callable
+        Told, where many items ended in one kind of error, what the first of them did.
 
     Yields
     ------
@@ -76,17 +108,14 @@ def outcomes(
     ------
     Exception
         The error of a batch that every other would meet too: the disk's, a device's, the
-        configuration's. Or that of an item, if a dozen items failed and nothing came through:
-        then it is the code's fault, and no item's.
+        configuration's.
     """
     suspects: list[Any] = []
-    hope = False
     with closing(_checked(backend, graphs, failed)) as crowd:
         for outcome in crowd:
             if apart is not None and _of_an_item(outcome.error):
                 suspects.append(outcome.name)
             else:
-                hope = hope or outcome.error is None
                 yield outcome
     if apart is None or not suspects:
         return
@@ -94,15 +123,17 @@ def outcomes(
     singles = (single for batch in suspects for single in apart.split(batch))
     with closing(_checked(backend, singles, failed)) as crowd:
         for outcome in crowd:
-            if outcome.error is None or not _of_an_item(outcome.error):
-                hope = hope or outcome.error is None
+            if outcome.error is not None and _of_an_item(outcome.error):
+                guilty.append((outcome.name, outcome.error))
+            else:
                 yield outcome
-                continue
-            guilty.append((outcome.name, outcome.error))
-            if not hope and len(guilty) >= _HOPELESS:
-                raise _hopeless(guilty)
-    for batch, error in guilty:
-        apart.give_up(batch, error)
+    kinds = Counter(type(error) for _, error in guilty)
+    blames = [(batch, Blame(error, kinds[type(error)])) for batch, error in guilty]
+    for blame in {type(blame.error): blame for _, blame in reversed(blames)}.values():
+        if blame.alike >= _MANY:
+            alike(blame)
+    for batch, blame in blames:
+        apart.give_up(batch, blame)
 
 
 def reason(error: Exception) -> str:
@@ -127,9 +158,3 @@ def _checked(
 
 def _of_an_item(error: Exception | None) -> bool:
     return error is not None and not isinstance(error, _NOT_OF_AN_ITEM)
-
-
-def _hopeless(guilty: list[tuple[Any, Exception]]) -> Exception:
-    error = guilty[0][1]
-    error.add_note(f"{len(guilty)} items failed one by one, and nothing came through")
-    return error

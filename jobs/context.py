@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
     from anabatch.store.root import Store
 
-    from .batches import Apart
+    from .batches import Apart, Blame
     from .reporter import Reporter
 
 _COMMIT_SECONDS = 30.0
@@ -238,10 +238,19 @@ class Context:
             self.reporter.warn("failed", text, job=job, error=repr(error))
 
         with self.reporter.progress(job, total) as advance:
-            for outcome in outcomes(self.cluster.backend, graphs, apart=apart, failed=failed):
+            for outcome in outcomes(backend, graphs, apart=apart, failed=failed, alike=alike):
                 advance()
                 if outcome.error is not None:
                     errors.append(outcome.error)
+        def alike(blame: Blame) -> None:
+            text = (
+                f"{job}: {blame.alike} items failed alike, each by itself: {blame.reason}. THIS IS "
+                "HARDLY THEIR FAULT, but the program's or the machine's. All else goes on; they "
+                "are in quarantine, and the next run tries them again"
+            )
+            self.reporter.warn("alike", text, job=job, items=blame.alike, error=repr(blame.error))
+
+        backend = self.cluster.backend
                     continue
                 done(outcome.name, outcome.value)
                 self.reporter.finished(job, outcome.value)

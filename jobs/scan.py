@@ -12,8 +12,8 @@ from anabatch.stages.scan import ScanBatch, ScanResult, give_up, look, scan
 from anabatch.store.actions import DEFERRED, FAILED, OK, Action
 from anabatch.store.statcache import CTIME, INODE
 
-from .batches import Apart
-from .batches import reason as reason_of
+from .batches import Apart, Blame
+from .guards import refuse_recompute
 from .images import drop_unshown
 from .job import Job
 from .places import gone, keep_listed, list_action
@@ -203,8 +203,10 @@ class _Taking:
             singles = [replace(batch, files=(file,)) for file in batch.files]
             return list(graphs(singles, threads))
 
-        def give_up_one(batch: ScanBatch, error: Exception) -> None:
-            self.take(batch, give_up(batch, reason_of(error)))
+        def give_up_one(batch: ScanBatch, blame: Blame) -> None:
+            result = give_up(batch, blame.reason)
+            marked = [replace(a, components=a.components | blame.components) for a in result.actions]
+            self.take(batch, replace(result, part=replace(result.part, actions=tuple(marked))))
 
         return Apart(split, give_up_one)
 

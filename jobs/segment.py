@@ -22,7 +22,7 @@ from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
 from . import standing
-from .batches import Apart, reason
+from .batches import Apart, Blame
 from .featurize import Extractor, featurize_batch
 from .guards import refuse_recompute
 from .images import drop_orphans, drop_unshown, shown_images
@@ -189,9 +189,10 @@ def run(context: Context, *, with_features: bool = False) -> None:
         ]
         return [(single, _chain(context, single, extractor, found)) for single in singles]
 
-    def give_up(single: ImageBatch, error: Exception) -> None:
+    def give_up(single: ImageBatch, blame: Blame) -> None:
         stage = SEGMENT if found.is_fresh(single) else CELLS
-        failure = single.action(stage, single.items[0], outcome=FAILED, reason=reason(error))
+        (item,), facts = single.items, blame.components
+        failure = single.action(stage, item, outcome=FAILED, reason=blame.reason, components=facts)
         done(single, [WrittenPart(None, None, (failure,))])
 
     every = graphs(context, found, extractor)

@@ -13,6 +13,7 @@ from anabatch.cells import cut_cells as cut
 from anabatch.errors import DeviceError
 from anabatch.segmentation.two_pass import TwoPassSegmenter
 from anabatch.stages import cells as cells_stage
+from anabatch.stages import scan as scan_stage
 from anabatch.store.live import CELLS, SCAN, SEGMENT
 
 
@@ -69,6 +70,49 @@ def test_the_guilty_image_alone_is_in_quarantine(archive, tmp_path, monkeypatch)
     after = whole_contents(anabatch.open_store(without.store))
     for name in ("crops", "masks", "features", "label images", "cells"):
         assert before[name] == after[name], name
+
+
+def test_many_images_that_fail_alike_block_nobody_and_are_tried_again(
+    archive, tmp_path, monkeypatch
+):
+    config = tiny_config(archive, tmp_path / "store")
+    late = add_images(archive, range(20, 32))
+    with monkeypatch.context() as patch:
+        levels = {grey_levels(path) for path in late}
+        broken_in_segmentation(patch, ValueError("a bug"), pictures=levels)
+        events = run_jobs(config, tiny)
+    store = anabatch.open_store(config.store)
+    assert {failure.reason for failure in store.state.failures()} == {"ValueError: a bug"}
+    assert len(store.state.failures()) == 12
+    assert len(store.state.stage(SCAN)) == 21
+    assert len(store.state.stage(CELLS)) == 9
+    assert store.array("embedding").shape[0] == 9 * 6
+    (told,) = (event for event in events if event["event"] == "alike")
+    assert told["items"] == 12
+
+    run_jobs(config, tiny)
+    store = anabatch.open_store(config.store)
+    assert store.state.failures() == []
+    assert len(store.state.stage(CELLS)) == 21
+
+
+def test_many_files_that_fail_alike_are_scanned_again(archive, tmp_path, monkeypatch):
+    config = tiny_config(archive, tmp_path / "store")
+    add_images(archive, range(20, 23))
+
+    def fail(*_, **__):
+        message = "a bug"
+        raise ValueError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan_stage, "acquire", fail)
+        run_jobs(config, tiny)
+    store = anabatch.open_store(config.store)
+    assert len(store.state.failures()) == len(store.state.stage(SCAN)) == 12
+    run_jobs(config, tiny)
+    store = anabatch.open_store(config.store)
+    assert store.state.failures() == []
+    assert len(store.state.stage(CELLS)) == 12
 
 
 def test_an_image_that_cannot_be_cut_keeps_its_label_images(archive, tmp_path, monkeypatch):

@@ -57,6 +57,8 @@ class Job:
         self.unhelped: list[Exception] = []
         self.failed: list[Any] = []
         self.guilty: dict[Any, Exception] = {}
+        self.again: set[Any] = set()
+        self.alike: list[tuple[Exception, int]] = []
         self.backend = Scripted()
 
     def graph(self, batch):
@@ -69,9 +71,11 @@ class Job:
         return batch, work
 
     def run(self, batches, *, apart=True):
-        def give_up(batch, error):
+        def give_up(batch, blame):
             (item,) = batch
-            self.guilty[item] = error
+            self.guilty[item] = blame.error
+            if blame.components == {"transient": True}:
+                self.again.add(item)
 
         found = outcomes(
             self.backend,
@@ -80,6 +84,7 @@ class Job:
             if apart
             else None,
             failed=lambda batch, _: self.failed.append(batch),
+            alike=lambda blame: self.alike.append((blame.error, blame.alike)),
         )
         for outcome in found:
             if outcome.error:
@@ -132,8 +137,6 @@ def test_every_item_is_done_or_given_up_once(guilty, sizes):
     items = iter(range(30))
     batches = [tuple(batch) for size in sizes if (batch := [i for _, i in zip(range(size), items)])]  # noqa: B905 (the last is shorter)
     batches.append(tuple(items) or (30,))
-    # whether it is hopeless is another test's matter: item 31 always comes through
-    batches.append((31,))
     job = Job(dict.fromkeys(guilty, BUG))
     job.run(batches)
     assert Counter(job.done + list(job.guilty)) == Counter(i for batch in batches for i in batch)
@@ -188,13 +191,21 @@ def test_without_a_way_to_take_it_apart_the_error_is_the_batchs():
     assert job.unhelped == [BUG]
 
 
-def test_where_nothing_comes_through_it_is_the_codes_fault():
-    job = Job(dict.fromkeys(range(40), BUG))
-    with pytest.raises(ValueError, match="a bug") as caught:
-        job.run([tuple(range(20)), tuple(range(20, 40))])
-    assert job.guilty == {}
-    assert len(job.backend.ran) < 20
-    assert any("nothing came through" in note for note in caught.value.__notes__)
+def test_many_that_fail_alike_are_tried_again_and_all_else_is_done():
+    other = KeyError("of its own")
+    job = Job(dict.fromkeys(range(12), BUG) | {20: other})
+    job.run([tuple(range(15)), (20, 21)])
+    assert set(job.guilty) == {*range(12), 20}
+    assert job.again == set(range(12))
+    assert job.alike == [(BUG, 12)]
+    assert sorted(job.done) == [12, 13, 14, 21]
+
+
+def test_eleven_are_not_many():
+    job = Job(dict.fromkeys(range(11), BUG))
+    job.run([tuple(range(11))])
+    assert set(job.guilty) == set(range(11))
+    assert (job.again, job.alike) == (set(), [])
 
 
 def test_few_that_fail_are_given_up_though_nothing_else_was_there():
@@ -221,10 +232,11 @@ def run(backend, folder, batches):
     guilty: dict[str, Exception] = {}
     apart = Apart(
         lambda batch: [graph(folder, (item,)) for item in batch],
-        lambda batch, error: guilty.update({batch[0]: error}),
+        lambda batch, blame: guilty.update({batch[0]: blame.error}),
     )
     every = (graph(folder, batch) for batch in batches)
-    for outcome in outcomes(backend, every, apart=apart, failed=lambda *_: None):
+    told = {"failed": lambda *_: None, "alike": lambda *_: None}
+    for outcome in outcomes(backend, every, apart=apart, **told):
         assert outcome.error is None
         done += outcome.value
     return done, guilty
