@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,8 @@ class Running:
     def kill(self, number: int = signal.SIGKILL, *, after: float = 0.0) -> Ended:
         """Send a signal after a while, and wait for the end."""
         time.sleep(after)
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(self.pid, number)
         return self.wait()
 
     def events(self) -> list[dict[str, Any]]:

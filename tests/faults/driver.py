@@ -17,12 +17,28 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from anabatch.jobs import annotate, cluster, embed, featurize, report, scan, segment
+from anabatch.jobs import (
+    annotate,
+    cluster,
+    compact,
+    embed,
+    featurize,
+    gc,
+    report,
+    scan,
+    segment,
+    session,
+    verify,
+)
 from anabatch.jobs import run as whole_run
 from anabatch.jobs.cli import main
 from cheap import cheap_networks
 
-JOBS = (annotate, cluster, embed, featurize, report, scan, segment, whole_run)
+IMPORTED = (
+    *(annotate, scan, segment, featurize, embed, cluster, whole_run),
+    *(compact, gc, session, verify),
+)
+"""What commands import when they start: here once, for all runs."""
 
 
 @dataclass(frozen=True)
