@@ -139,8 +139,19 @@ _make_command(
     "accept_vanished",
     creates=True,
 )
-_make_command("scan", "Look for new, changed and gone images.", "accept_vanished", creates=True)
-_make_command("annotate", "Bring the labels of exports and class folders into the vocabulary.")
+_make_command(
+    "scan",
+    "Look for new, changed and gone images.",
+    "accept_recompute",
+    "accept_vanished",
+    creates=True,
+)
+_make_command(
+    "annotate",
+    "Bring the labels of exports and class folders into the vocabulary.",
+    "accept_recompute",
+    "accept_vanished",
+)
 _make_command("segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute")
 _make_command("featurize", "Describe every cell by VGG16.", "accept_recompute")
 _make_command("embed", "Embed all cells by kernel PCA.", "refit")

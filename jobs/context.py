@@ -100,18 +100,23 @@ class Context:
 
     @cached_property
     def finished(self) -> Attempts:
-        """Finished parts that the ledger does not name, of runs that were killed and of old."""
-        named = {action.part for action in self.store.state.actions() if action.part}
-        return Attempts(self.store.root, named)
+        """Finished actions that do not stand: of runs that were killed, and of old."""
+        return Attempts(self.store.root)
 
     def adopt(self, action: Action) -> Action:
         """Take over a finished action, and return it as it stands in the state now."""
         part = str(action.part)
         if part not in self._adopted:
-            self._adopted[part] = self.next_sequence()
+            standing = self._sequences.get(part)  # other images of the part are live
+            self._adopted[part] = standing or self.next_sequence()
         mine = replace(action, sequence=self._adopted[part])
         self.store.state.put([mine])
         return mine
+
+    @cached_property
+    def _sequences(self) -> dict[str, int]:
+        """The places of the parts that the ledger named when first asked."""
+        return {a.part: a.sequence for a in self.store.state.actions() if a.part}
 
     @property
     def adopted(self) -> int:
@@ -182,7 +187,7 @@ class Context:
         self._last_commit = time.monotonic()
         if not changes.delete and all(action.stage == RECIPE for action in changes.put):
             return  # recipes alone are of nothing
-        check(self.store.root, self.store.state, changes.put)
+        check(self.store.root, self.store.state.after(changes), changes.put)
         for part in sorted(self._adopted.keys() & {action.part for action in changes.put}):
             settle(self.store.root, part)
         if self.store.commit(self.run, select):
@@ -237,11 +242,6 @@ class Context:
             text = f"{job}: a batch failed: {error}"
             self.reporter.warn("failed", text, job=job, error=repr(error))
 
-        with self.reporter.progress(job, total) as advance:
-            for outcome in outcomes(backend, graphs, apart=apart, failed=failed, alike=alike):
-                advance()
-                if outcome.error is not None:
-                    errors.append(outcome.error)
         def alike(blame: Blame) -> None:
             text = (
                 f"{job}: {blame.alike} items failed alike, each by itself: {blame.reason}. THIS IS "
@@ -251,6 +251,11 @@ class Context:
             self.reporter.warn("alike", text, job=job, items=blame.alike, error=repr(blame.error))
 
         backend = self.cluster.backend
+        with self.reporter.progress(job, total) as advance:
+            for outcome in outcomes(backend, graphs, apart=apart, failed=failed, alike=alike):
+                advance()
+                if outcome.error is not None:
+                    errors.append(outcome.error)
                     continue
                 done(outcome.name, outcome.value)
                 self.reporter.finished(job, outcome.value)

@@ -9,6 +9,7 @@ from anabatch.compute import task
 from anabatch.errors import ConfigurationError
 from anabatch.features.vgg16 import SIDE, features_digest
 from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key, featurize_recipe
+from anabatch.store.attempts import Place
 from anabatch.store.live import CELLS, FEATURIZE
 from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import Cause, Reason, Recipe
@@ -104,8 +105,9 @@ def plan(context: Context) -> FeaturizePlan:
     for path, cells in parts.items():
         key = featurize_key(str(cells.part_digest), recipe.digest)
         upstream = Reason(Cause.UPSTREAM)
+        place = Place(cells.archive, cells.date)
         anew = standing.reason(context, FEATURIZE, path, key, recipe, otherwise=upstream)
-        if anew and not standing.adopt(context, FEATURIZE, path, key):
+        if anew and not standing.adopt(context, FEATURIZE, path, key, place):
             number = context.next_sequence()
             batch = featurize_batch(context, cells.archive, cells.date, number, extractor)
             found.batches.append((batch, WrittenPart(path, str(cells.part_digest), ())))

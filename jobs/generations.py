@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.errors import PopulationError
-from anabatch.stages.population import MODEL, Application, Generation, Source, fitted_rows
-from anabatch.store.live import CELLS, LivePart, array_sources, live_parts
+from anabatch.stages.population import Application, Generation, Source, fitted_rows
+from anabatch.store.attempts import Place
+from anabatch.store.live import CELLS, MODEL, LivePart, array_sources, live_parts
 from anabatch.store.recipes import Cause, Reason, Recipe, difference
 
 from . import standing
@@ -142,7 +143,9 @@ def fit(
         text = f"{job}: waits for more cells: there are {cells}, and it takes {least}"
         say.warn("too_few", text, job=job, cells=cells, least=least)
         return False
-    if standing.adopt(context, MODEL, generation.unit, generation.key):
+    if standing.adopt(
+        context, MODEL, generation.unit, generation.key, Place(generation.name, None)
+    ):
         return True
     text = f"{job}: fitting generation {generation.number} of {generation.kind}: {why}"
     say.say("fit", text, job=job, generation=generation.number, reason=why)
@@ -211,7 +214,8 @@ def applications(
             continue
         unit, key = target.unit(source.live.path), target.key(str(made.part_digest))
         anew = _reason_to_apply(context, target, unit, key)
-        if anew is None or standing.adopt(context, target.stage, unit, key):
+        place = Place(made.archive, made.date)
+        if anew is None or standing.adopt(context, target.stage, unit, key, place):
             continue
         reasons[target.stage, unit] = anew
         whole = LivePart(source.live.path, ((0, made.rows),), ())

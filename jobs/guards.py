@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from anabatch.errors import GuardError
 from anabatch.store.actions import NO_CELLS, OK
+from anabatch.store.live import ANNOTATE, CELLS, FEATURIZE, SCAN
+from anabatch.store.recipes import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,14 +17,20 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-_FEW = 10
+_FEW = 3
 """Fewer results than this are no mass change, unless they are all that there are."""
+
+_OF_SETTINGS = frozenset({Cause.PARAM, Cause.CODE, Cause.MODEL, Cause.MISSING, Cause.CORRUPT})
+"""Causes that count where a changed input is no recomputation: files and exports change every day."""
 
 _REASONS_SHOWN = 3
 
 
 def refuse_recompute(context: Context, reasons: Mapping[tuple[str, str], Reason]) -> None:
     """Stop a run that would compute more of a stage's results again than is allowed.
+
+    Results of scan, segment, cells and features are counted in images, those of annotate in dates.
+    Population models are fitted again by a policy of their own.
 
     Parameters
     ----------
@@ -51,24 +59,41 @@ def too_many(
     context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason], allowed: float
 ) -> bool:
     """Whether a stage would do more again than a share of what stands, and more than a few."""
-    again, standing = _again(stage, reasons), _standing(context, stage)
-    return again > allowed * standing and (again >= _FEW or again >= standing)
+    again, standing = _again(context, stage, reasons), _standing(context, stage)
+    return again > allowed * standing and (again >= _FEW or again >= standing) and again > 0
 
 
-def _again(stage: str, reasons: Mapping[tuple[str, str], Reason]) -> int:
-    return sum(reason.again for (other, _), reason in reasons.items() if other == stage)
+def _counts(stage: str, reason: Reason) -> bool:
+    return reason.cause in _OF_SETTINGS if stage in (SCAN, ANNOTATE) else reason.again
+
+
+def _again(context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason]) -> int:
+    images = _images_of_parts(context) if stage == FEATURIZE else {}
+    return sum(
+        images.get(unit, 1)
+        for (other, unit), reason in reasons.items()
+        if other == stage and _counts(stage, reason)
+    )
 
 
 def _standing(context: Context, stage: str) -> int:
-    return sum(action.outcome in (OK, NO_CELLS) for action in context.store.state.stage(stage))
+    done = [a for a in context.store.state.stage(stage) if a.outcome in (OK, NO_CELLS)]
+    images = _images_of_parts(context) if stage == FEATURIZE else {}
+    return sum(images.get(action.unit, 1) for action in done)
+
+
+def _images_of_parts(context: Context) -> Counter[str]:
+    """Return the number of images in every cell part: features are described part by part."""
+    return Counter(action.part for action in context.store.state.stage(CELLS) if action.part)
 
 
 def _describe(
     context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason], allowed: float
 ) -> str:
-    why = Counter(str(r) for (other, _), r in reasons.items() if other == stage and r.again)
+    found = (r for (other, _), r in reasons.items() if other == stage and _counts(stage, r))
+    why = Counter(str(reason) for reason in found)
     named = "; ".join(f"{text} ({n})" for text, n in why.most_common(_REASONS_SHOWN))
     return (
-        f"{stage}: {_again(stage, reasons)} of {_standing(context, stage)} results would be "
+        f"{stage}: {_again(context, stage, reasons)} of {_standing(context, stage)} results would be "
         f"computed again, more than guards.recompute_share = {allowed} allows: {named}"
     )

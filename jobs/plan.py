@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from anabatch.errors import MissingRowsError
 from anabatch.stages.embed import KIND as KPCA
-from anabatch.stages.population import MODEL
 from anabatch.store.live import (
     ANNOTATE,
     CELLS,
     CLUSTER_MODEL,
     FEATURIZE,
+    MODEL,
     SCAN,
     SEGMENT,
 )
@@ -103,7 +103,8 @@ def survey(context: Context) -> Survey:
     features = featurize.plan(context)
     reasons = labels.reasons | images.reasons | features.reasons
     items = [*files, *_of_labels(labels), *_of_images(images), *_of_features(features)]
-    for stage in (SEGMENT, CELLS, FEATURIZE):
+    reasons |= {(SCAN, f"{a}/{path}"): why for a, _, path, why in scanned.reasons}
+    for stage in (SCAN, ANNOTATE, SEGMENT, CELLS, FEATURIZE):
         share = context.config.guards.recompute_share
         if guards.too_many(context, stage, reasons, share):
             notes.append(f"{stage}: a run would stop here, and needs --accept-recompute")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import annotate, cluster, embed, featurize, report, scan, segment
+from .guards import refuse_recompute
 
 if TYPE_CHECKING:
     from .context import Context
@@ -22,7 +23,10 @@ def run(context: Context) -> None:
     context.commits = False
     scan.run(context)
     annotate.run(context)
-    segment.run(context, with_features=True)
+    images = segment.plan(context)
+    # of all stages at once, before the first computes anything
+    refuse_recompute(context, images.reasons | featurize.plan(context).reasons)
+    segment.run(context, images, with_features=True)
     featurize.run(context)
     if embed.run(context):
         cluster.run(context)

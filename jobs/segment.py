@@ -17,7 +17,8 @@ from anabatch.stages.featurize import featurize
 from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.stages.segment import segment, segment_key, segment_recipe
 from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
-from anabatch.store.live import CELLS, FEATURIZE, SEGMENT
+from anabatch.store.attempts import Place
+from anabatch.store.live import CELLS, FEATURIZE, SCAN, SEGMENT
 from anabatch.store.parts import WrittenPart
 from anabatch.store.recipes import RECIPE, Cause, Reason, Recipe
 
@@ -118,7 +119,7 @@ def plan(context: Context) -> ImagePlan:
             continue
         root = roots.get(source.archive, context.store.root)
         item = _item(image_id, source, root, digests)
-        found = _reasons(context, item, recipes)
+        found = _reasons(context, item, recipes, Place(source.archive, source.date))
         if found and not reachable:
             unreachable += 1
         elif found:
@@ -148,9 +149,18 @@ def graphs(
         yield batch, _chain(context, batch, extractor, plan)
 
 
-def run(context: Context, *, with_features: bool = False) -> None:
-    """Bring label images and cells up to date, and commit date by date."""
-    found = plan(context)
+def run(context: Context, found: ImagePlan | None = None, *, with_features: bool = False) -> None:
+    """Bring label images and cells up to date, and commit date by date.
+
+    Parameters
+    ----------
+    context : Context
+    found : ImagePlan, optional
+        What has to be done, where that is known.
+    with_features : bool
+        Whether the features belong to a batch's chain.
+    """
+    found = found or plan(context)
     _tell(context, found)
     refuse_recompute(context, found.reasons)
     state = context.store.state
@@ -161,14 +171,7 @@ def run(context: Context, *, with_features: bool = False) -> None:
 
     def commit(days: set[Day]) -> None:
         drop_orphans(state)
-        # what goes away goes with the first commit, so that no cell outlives its image
-        context.commit(
-            lambda action: (
-                (action.archive, action.date) in days
-                or action.stage == RECIPE
-                or state.get(action.stage, action.unit) is None
-            )
-        )
+        context.commit(lambda action: _goes_with(state, action, days))
 
     def done(batch: ImageBatch, parts: list[WrittenPart]) -> None:
         _take(state, parts, found.reasons)
@@ -201,6 +204,20 @@ def run(context: Context, *, with_features: bool = False) -> None:
     context.commit()
 
 
+def _goes_with(state: State, action: Action, days: set[Day]) -> bool:
+    """Tell whether a change belongs to the commit of some finished dates.
+
+    A file that was moved stays where it was until its new place is committed too: its picture has
+    cells, and they must not be without an acquisition.
+    """
+    if action.stage == RECIPE:
+        return True
+    if (action.archive, action.date) not in days:
+        return False
+    goes = action.stage == SCAN and state.get(SCAN, action.unit) is None
+    return not goes or state.get(SEGMENT, str(action.components["image_id"])) is None
+
+
 def _item(image_id: str, source: Action, root: Path, recipes: tuple[str, str]) -> ImageItem:
     pixels = float(source.components["pixels_per_reference_pixel"])
     segmented = segment_key(image_id, pixels, recipes[0])
@@ -215,7 +232,7 @@ def _item(image_id: str, source: Action, root: Path, recipes: tuple[str, str]) -
     )
 
 
-def _reasons(context: Context, item: ImageItem, recipes: Recipes) -> Reasons:
+def _reasons(context: Context, item: ImageItem, recipes: Recipes, place: Place) -> Reasons:
     """Return why an image's actions have to be done; nothing where they stand or are adopted."""
     image, state = item.image_id, context.store.state
     before = state.get(SEGMENT, image)
@@ -226,7 +243,7 @@ def _reasons(context: Context, item: ImageItem, recipes: Recipes) -> Reasons:
     anew = standing.reason(
         context, SEGMENT, image, item.segment_key, recipes.segment, otherwise=other_scale
     )
-    if anew and not standing.adopt(context, SEGMENT, image, item.segment_key):
+    if anew and not standing.adopt(context, SEGMENT, image, item.segment_key, place):
         cause = Cause.UPSTREAM if state.get(CELLS, image) else Cause.NEW
         return {(SEGMENT, image): anew, (CELLS, image): Reason(cause)}
     segmented = state.get(SEGMENT, image)
@@ -234,7 +251,7 @@ def _reasons(context: Context, item: ImageItem, recipes: Recipes) -> Reasons:
         return {}  # it is in quarantine, and there is nothing to cut
     upstream = Reason(Cause.UPSTREAM)
     anew = standing.reason(context, CELLS, image, item.cells_key, recipes.cells, otherwise=upstream)
-    if anew and not standing.adopt(context, CELLS, image, item.cells_key):
+    if anew and not standing.adopt(context, CELLS, image, item.cells_key, place):
         return {(CELLS, image): anew}
     return {}
 

@@ -12,6 +12,7 @@ from anabatch.archive.acquisition import acquisition_id
 from anabatch.archive.walk import is_below
 from anabatch.stages.scan import scan_recipe
 from anabatch.store.actions import FAILED, Action
+from anabatch.store.attempts import Place
 from anabatch.store.live import SCAN
 from anabatch.store.recipes import Cause, Reason, difference
 from anabatch.store.statcache import Comparison, StatCache
@@ -145,9 +146,14 @@ class ArchiveFiles:
         self._take_share(found)
         return found
 
+    def _finished(self, path: str) -> list[Action]:
+        """Return the finished rows of a file by this recipe, whatever its bytes."""
+        place = Place(self.archive.name, self.listing.dates[path])
+        return self._context.finished.scanned(self._unit(path), self.digest, place)
+
     def finished(self, path: str, sha256: str) -> Action | None:
         """Return a finished row for a file of these bytes that the ledger does not name."""
-        rows = self._context.finished.scanned(self._unit(path), self.digest)
+        rows = self._finished(path)
         return next((row for row in rows if row.components["file_sha256"] == sha256), None)
 
     def stands(self, path: str, sha256: str) -> bool:
@@ -196,7 +202,7 @@ class ArchiveFiles:
             found.doubtful.append(wanted)
             found.differences[unlike] += 1
         else:
-            finished = self._context.finished.scanned(self._unit(path), self.digest)
+            finished = self._finished(path)
             known = frozenset(str(row.components["file_sha256"]) for row in finished)
             found.fresh.append(ToRead(file, wanted.reason, known))
 

@@ -11,6 +11,8 @@ from anabatch.store.recipes import Cause, Reason, Recipe, difference
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from anabatch.store.attempts import Place
+
     from .context import Context
 
 TRANSIENT = "transient"
@@ -53,9 +55,9 @@ def reason(
     return Reason(damage, str(action.part)) if damage else None
 
 
-def adopt(context: Context, stage: str, unit: str, key: str) -> Action | None:
-    """Take over a finished action that the ledger does not name; None if there is none."""
-    found = context.finished.find(stage, unit, key)
+def adopt(context: Context, stage: str, unit: str, key: str, place: Place) -> Action | None:
+    """Take over a finished action that does not stand; None if there is none."""
+    found = context.finished.find(stage, unit, key, place)
     return context.adopt(found) if found else None
 
 

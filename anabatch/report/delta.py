@@ -9,9 +9,8 @@ from anabatch.errors import PartCorruptError, StoreNotFoundError
 from anabatch.report.changes import changes_since
 from anabatch.report.delta_labels import label_news
 from anabatch.report.section import Section
-from anabatch.stages.population import MODEL
 from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
-from anabatch.store.live import CELLS, SCAN
+from anabatch.store.live import CELLS, MODEL, SCAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -19,9 +19,8 @@ from anabatch.report.figures import (
     whole_numbers,
 )
 from anabatch.report.section import Section
-from anabatch.stages.population import MODEL
 from anabatch.store.actions import DEFERRED, FAILED
-from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
+from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SCAN, SEGMENT
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anabatch.stages.population import MODEL, read_model
-from anabatch.store.live import ANNOTATE, SCAN, live_parts
+from anabatch.stages.population import read_model
+from anabatch.store.live import ANNOTATE, MODEL, SCAN, live_parts
 
 if TYPE_CHECKING:
     import datetime as dt

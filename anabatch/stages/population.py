@@ -11,6 +11,7 @@ import numpy as np
 from anabatch.sampling import draw
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
+from anabatch.store.live import MODEL
 from anabatch.store.parts import Part, PartWriter, WrittenPart
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.store.live import LivePart
-
-MODEL = "model"
-"""The ledger's stage of model generations."""
 
 _BUNDLE = "model"
 _FITTED = "fitted.json"

@@ -1,23 +1,33 @@
-"""Finished parts that no action names: what a run that was killed had done, to be adopted.
+"""Finished actions that do not stand: what a run that was killed had done, to be adopted.
 
 A part is whole when its `part.json` is there, and that says which actions it holds the results of.
 An action's key says all that determines its result: where keys are equal, results are. So whoever
-plans an action looks here first, and also finds what an older version of the store still has.
+plans an action looks here first, and also finds what an older version of the store still has, and
+what a part that is in use holds of images that have come back.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from anabatch.errors import PartCorruptError
 from anabatch.store.actions import NO_CELLS, OK, Action
 from anabatch.store.damage import read_damage
-from anabatch.store.live import CLUSTER, EMBED, FEATURIZE, SCAN
-from anabatch.store.parts import MANIFEST, PARTS, Part
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER,
+    EMBED,
+    FEATURIZE,
+    MODEL,
+    SCAN,
+    SEGMENT,
+)
+from anabatch.store.parts import MANIFEST, PARTS, Part, day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,68 +38,91 @@ if TYPE_CHECKING:
 _OF_CELL_PARTS = frozenset({FEATURIZE, EMBED, CLUSTER})
 
 
+_TABLES = {
+    SCAN: "acquisitions",
+    ANNOTATE: "annotations",
+    SEGMENT: "labels",
+    CELLS: "cells",
+    FEATURIZE: "features",
+    EMBED: "embedding",
+    CLUSTER: "clusters",
+    MODEL: "models",
+}
+"""Where the parts of a stage lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An archive and a date of it, below which parts of a stage lie."""
+
+    archive: str
+    date: dt.date | None
+
+
 class Attempts:
-    """Finished parts that the state does not name. They are looked for when first asked for.
+    """Finished actions of all whole parts, looked for place by place when first asked for.
 
     Parameters
     ----------
     root : Path
         The store's folder.
-    named : set of str
-        Parts that the state names.
     """
 
-    def __init__(self, root: Path, named: set[str]) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._named = named
+        self._found: dict[tuple[str, Place], dict[str, list[Action]]] = {}
+        self._scans: dict[Place, dict[str, list[Action]]] = {}
 
-    def find(self, stage: str, unit: str, key: str) -> Action | None:
+    def find(self, stage: str, unit: str, key: str, place: Place) -> Action | None:
         """Return a finished action by what it is, or None.
 
         Parameters
         ----------
         stage, unit, key : str
+        place : Place
+            Where to look.
 
         Returns
         -------
         Action or None
             With the part that holds its result, whole and in full.
         """
-        for action in self._by_key.get((stage, key), ()):
+        for action in self._by_key(stage, place).get(key, ()):
             if stage in _OF_CELL_PARTS:
                 return replace(action, unit=unit)
             if action.unit == unit:
                 return action
         return None
 
-    def scanned(self, unit: str, recipe: str) -> list[Action]:
+    def scanned(self, unit: str, recipe: str, place: Place) -> list[Action]:
         """Return finished scans of a file, by its acquisition id and the recipe, whatever its bytes."""
-        return [a for a in self._scans.get(unit, ()) if a.components.get("recipe") == recipe]
+        if place not in self._scans:
+            by_unit: dict[str, list[Action]] = defaultdict(list)
+            for found in self._by_key(SCAN, place).values():
+                for action in found:
+                    by_unit[action.unit].append(action)
+            self._scans[place] = dict(by_unit)
+        mine = self._scans[place].get(unit, ())
+        return [action for action in mine if action.components.get("recipe") == recipe]
+
+    def _by_key(self, stage: str, place: Place) -> dict[str, list[Action]]:
+        if (stage, place) not in self._found:
+            found: dict[str, list[Action]] = defaultdict(list)
+            for path in self._paths(stage, place):
+                for action in self._read(path):
+                    found[action.key].append(action)
+            self._found[stage, place] = dict(found)
+        return self._found[stage, place]
 
     @cached_property
-    def _actions(self) -> list[Action]:
-        return [action for path in self._paths() for action in self._read(path)]
+    def _damaged(self) -> frozenset[str]:
+        return frozenset(read_damage(self._root))
 
-    @cached_property
-    def _by_key(self) -> dict[tuple[str, str], list[Action]]:
-        found: dict[tuple[str, str], list[Action]] = defaultdict(list)
-        for action in self._actions:
-            found[action.stage, action.key].append(action)
-        return dict(found)
-
-    @cached_property
-    def _scans(self) -> dict[str, list[Action]]:
-        found: dict[str, list[Action]] = defaultdict(list)
-        for action in self._actions:
-            if action.stage == SCAN:
-                found[action.unit].append(action)
-        return dict(found)
-
-    def _paths(self) -> Iterator[str]:
-        passed_over = self._named | read_damage(self._root).keys()
-        for manifest in sorted((self._root / PARTS).glob(f"*/*/*/*/{MANIFEST}")):
+    def _paths(self, stage: str, place: Place) -> Iterator[str]:
+        folder = self._root / PARTS / _TABLES[stage] / (place.archive or "all") / day(place.date)
+        for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
             path = manifest.parent.relative_to(self._root).as_posix()
-            if path not in passed_over:
+            if path not in self._damaged:
                 yield path
 
     def _read(self, path: str) -> list[Action]:

@@ -25,7 +25,7 @@ def check(root: Path, state: State, put: tuple[Action, ...]) -> None:
     root : Path
         The store's folder.
     state : State
-        With the actions on top.
+        As the commit will leave it.
     put : tuple of Action
         What is to be committed. Every live cell is checked for its image, whether new or not: what
         a commit takes away must not leave cells behind.

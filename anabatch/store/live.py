@@ -32,6 +32,8 @@ CELLS = "cells"
 FEATURIZE = "featurize"
 EMBED = "embed"
 CLUSTER = "cluster"
+MODEL = "model"
+"""Generations of population models."""
 CLUSTER_MODEL = "archive"
 """Name of the cluster model over the whole archive."""
 

@@ -77,6 +77,11 @@ class WrittenPart:
     actions: tuple[Action, ...]
 
 
+def day(date: dt.date | None) -> str:
+    """Return the name of a date's folder."""
+    return f"date={date.isoformat()}" if date else "undated"
+
+
 class PartWriter:
     """Writes one part; a context manager that removes the attempt if it fails.
 
@@ -103,10 +108,9 @@ class PartWriter:
         date: dt.date | None = None,
         keys: Sequence[str],
     ) -> None:
-        day = f"date={date.isoformat()}" if date else "undated"
         attempt = f"{batch_name(keys)}-{uuid.uuid4().hex[:8]}"
         self.store = store
-        self.path = f"{PARTS}/{table}/{archive}/{day}/{attempt}"
+        self.path = f"{PARTS}/{table}/{archive}/{day(date)}/{attempt}"
         self.folder = store / self.path
 
     def __enter__(self) -> Self:

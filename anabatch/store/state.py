@@ -45,6 +45,7 @@ class State:
         self._put: dict[tuple[str, str], Action] = {}
         self._deleted: dict[tuple[str, str], Action] = {}
         self._committed: set[tuple[str, str]] = set()
+        self._before: dict[tuple[str, str], Action | None] = {}
         self._highest = 0
         self._revision = 0
         for action in actions:
@@ -88,6 +89,7 @@ class State:
         """Add or replace actions."""
         for action in actions:
             self._revision += 1
+            self._remember(action)
             self._stages[action.stage][action.unit] = action
             self._put[action.identity] = action
             self._highest = max(self._highest, action.sequence)
@@ -97,10 +99,31 @@ class State:
         """Take actions out."""
         for action in actions:
             self._revision += 1
+            self._remember(action)
             self._stages[action.stage].pop(action.unit, None)
             self._put.pop(action.identity, None)
             if action.identity in self._committed:
                 self._deleted[action.identity] = action
+
+    def _remember(self, action: Action) -> None:
+        """Keep what is committed of a unit, before the first change on top of it."""
+        if action.identity not in self._before:
+            self._before[action.identity] = self.get(*action.identity)
+
+    def after(self, changes: Changes) -> State:
+        """Return the state that the ledger shows once some of the pending changes are committed."""
+        shown = State()
+        shown._stages = defaultdict(dict, {name: dict(on) for name, on in self._stages.items()})
+        for (stage, unit), before in self._before.items():
+            if before is None:
+                shown._stages[stage].pop(unit, None)
+            else:
+                shown._stages[stage][unit] = before
+        for action in changes.put:
+            shown._stages[action.stage][action.unit] = action
+        for action in changes.delete:
+            shown._stages[action.stage].pop(action.unit, None)
+        return shown
 
     def pending(self, select: Callable[[Action], bool] = lambda _: True) -> Changes:
         """Return the uncommitted changes whose action is selected."""
@@ -113,10 +136,15 @@ class State:
         """Note that changes were committed."""
         for action in changes.put:
             self._committed.add(action.identity)
+            self._before[action.identity] = action
             if self._put.get(action.identity) is action:  # else it changed again meanwhile
                 del self._put[action.identity]
+                del self._before[action.identity]
             elif action.unit not in self._stages[action.stage]:
                 self._deleted[action.identity] = action
         for action in changes.delete:
             self._committed.discard(action.identity)
             self._deleted.pop(action.identity, None)
+            self._before[action.identity] = None
+            if action.identity not in self._put:
+                del self._before[action.identity]

@@ -7,10 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from anabatch.jobs import context as context_module
 from anabatch.jobs.explain import explain
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
-from cheap import cheap_networks
+from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
 
 import anabatch
@@ -240,3 +241,53 @@ def test_an_image_is_explained_stage_by_stage(night):
 def test_a_change_put_off_names_no_other_image(night):
     with pytest.raises(anabatch.errors.ConfigurationError, match="no image of the store"):
         explain(anabatch.open_store(night / "store"), "nobody.jpg")
+
+
+def every_version_is_whole(folder):
+    newest = anabatch.open_store(folder / "store").version
+    for version in range(newest + 1):
+        store = anabatch.open_store(folder / "store", at=version)
+        rows = store.table("cells").to_pandas()
+        if rows.empty:
+            continue
+        assert len(store.array("crops")) == len(store.array("masks")) == len(rows)
+        assert set(rows.image_id) <= set(store.table("acquisitions").to_pandas().image_id)
+
+
+def test_a_moved_image_is_whole_in_every_version(night, monkeypatch):
+    """Each date is committed when it is finished; a picture moves from one to a later one."""
+    monkeypatch.setattr(context_module, "_COMMIT_SECONDS", -1.0)
+    first, second, *_ = images(night)
+    for day in ("20220101", "20220102", "20220103"):
+        name = f"001_0ae00000001_1_2999999{day[-2:]}_3_14_01.jpg"
+        draw_tiny(night / f"DATA/{day}/001_SN08030" / name, int(day))
+    first.rename(night / "DATA/20220103/001_SN08030" / first.name)
+    second.unlink()
+    run_jobs(config_of(night))
+    every_version_is_whole(night)
+    paths = anabatch.open_store(night / "store").table("acquisitions").to_pandas().relative_path
+    assert set(paths) == {str(path.relative_to(night / "DATA")) for path in images(night)}
+
+
+def test_an_image_that_comes_back_is_not_computed_again(night):
+    first = images(night)[0]
+    data = first.read_bytes()
+    part = anabatch.open_store(night / "store").state.stage(CELLS)[0].part
+    first.unlink()
+    run_jobs(config_of(night))
+    first.write_bytes(data)
+    run_jobs(config_of(night))
+    store = anabatch.open_store(night / "store")
+    assert {action.part for action in store.state.stage(CELLS)} == {part}
+    assert len(store.array("features")) == len(store.table("cells").to_pandas())
+
+
+def test_a_guard_stops_a_run_before_anything_is_computed(night):
+    draw_tiny(images(night)[0].with_name("099_0ae00000001_1_299999999_3_14_11.jpg"), 5)
+    before = anabatch.open_store(night / "store")
+    config = make_config(night / "DATA", night / "store", featurize={"preprocessing": "keras"})
+    with pytest.raises(GuardError, match="featurize"):
+        run_jobs(config)
+    after = anabatch.open_store(night / "store")
+    assert after.version == before.version
+    assert len(after.array("features")) == len(after.table("cells").to_pandas())

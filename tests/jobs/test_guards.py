@@ -29,8 +29,8 @@ def reasons(number, cause=Cause.PARAM, detail="diameter 60 -> 70"):
     [
         (100, 31, True),
         (100, 30, False),  # as much as is allowed
-        (20, 9, False),  # few
-        (20, 10, True),
+        (6, 2, False),  # few
+        (6, 3, True),
         (3, 3, True),  # few, but all
         (3, 2, False),
         (0, 0, False),
@@ -54,3 +54,31 @@ def test_what_was_never_computed_is_never_refused(cause):
 def test_it_may_be_asked_for():
     refuse_recompute(context(10, accept=True), reasons(10))
     refuse_recompute(context(10, share=1.0), reasons(10))
+
+
+def featurized(parts, images):
+    cells = [
+        Action("cells", f"{part}-{image}", "k", part=f"p{part}")
+        for part in range(parts)
+        for image in range(images)
+    ]
+    described = [Action("featurize", f"p{part}", "k") for part in range(parts)]
+    made = context(0)
+    made.store.state = State(cells + described)
+    return made
+
+
+def test_features_are_counted_by_the_images_of_their_parts():
+    found = {("featurize", "p0"): Reason(Cause.PARAM, "batch 1 -> 2")}
+    with pytest.raises(GuardError, match="40 of 80 results"):
+        refuse_recompute(featurized(2, 40), found)
+    refuse_recompute(featurized(4, 40), found)
+
+
+@pytest.mark.parametrize("stage", ["scan", "annotate"])
+def test_changed_files_and_exports_are_no_recomputation_and_other_settings_are(stage):
+    made = context(0)
+    made.store.state = State([Action(stage, f"{i}", "k") for i in range(9)])
+    refuse_recompute(made, {(stage, f"{i}"): Reason(Cause.INPUT) for i in range(9)})
+    with pytest.raises(GuardError, match="9 of 9"):
+        refuse_recompute(made, {(stage, f"{i}"): Reason(Cause.MODEL) for i in range(9)})

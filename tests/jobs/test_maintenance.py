@@ -16,10 +16,9 @@ from tiny import add_images, tiny_config
 from typer.testing import CliRunner
 
 from anabatch.errors import StoreNotFoundError
-from anabatch.stages.population import MODEL
 from anabatch.store.damage import read_damage
 from anabatch.store.ledger import Ledger
-from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
+from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SCAN, SEGMENT
 from anabatch.store.lock import hold
 from anabatch.store.root import open_store
 

@@ -10,9 +10,8 @@ from anabatch.config import ReportConfig
 from anabatch.report import delta, quarantine
 from anabatch.report.changes import Change, changes_since, compare
 from anabatch.report.source import Since, Source
-from anabatch.stages.population import MODEL
 from anabatch.store.actions import DEFERRED, FAILED, Action
-from anabatch.store.live import ANNOTATE, CELLS, LIST, SCAN, SEGMENT
+from anabatch.store.live import ANNOTATE, CELLS, LIST, MODEL, SCAN, SEGMENT
 
 
 def facts_of(laboratory, since):

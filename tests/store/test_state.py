@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from anabatch.store.actions import FAILED, Action
 from anabatch.store.state import Changes, State
 
@@ -89,3 +92,50 @@ def test_what_changes_during_a_commit_stays_pending():
     state.settle(during)
     assert state.pending().put == (newer,)
     assert [item.unit for item in state.pending().delete] == ["b"]
+
+
+def test_what_a_commit_of_some_changes_leaves_is_told_before():
+    a, b, c = (Action("scan", unit, "old", archive=unit) for unit in "abc")
+    state = State([a, b, c])
+    newer, other = (Action("scan", unit, "new", archive=unit) for unit in "ad")
+    state.put([newer, other])
+    state.delete([b, c])
+    some = state.pending(lambda action: action.archive in "db")
+    after = state.after(some)
+    assert {action.unit: action.key for action in after.actions()} == {
+        "a": "old",
+        "c": "old",
+        "d": "new",
+    }
+    state.settle(some)
+    rest = state.after(state.pending())
+    assert {action.unit: action.key for action in rest.actions()} == {"a": "new", "d": "new"}
+    assert state.after(state.pending(lambda _: False)).actions() == after.actions()
+
+
+commits = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=5),
+        st.sets(st.sampled_from("abcd")),
+    ),
+    max_size=8,
+)
+
+
+@given(commits)
+def test_what_is_told_before_a_commit_is_what_the_ledger_then_holds(commits):
+    state = State()
+    ledger: dict[str, Action] = {}
+    for number, (steps, chosen) in enumerate(commits):
+        for unit, gone in steps:
+            action = Action("scan", unit, f"{number}", archive=unit)
+            if gone:
+                state.delete([state.get("scan", unit) or action])
+            else:
+                state.put([action])
+        changes = state.pending(lambda action: action.archive in chosen)  # noqa: B023 (called at once)
+        told = state.after(changes)
+        ledger |= {action.unit: action for action in changes.put}
+        ledger = {u: a for u, a in ledger.items() if u not in {d.unit for d in changes.delete}}
+        assert {action.unit: action for action in told.actions()} == ledger
+        state.settle(changes)
