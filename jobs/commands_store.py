@@ -165,6 +165,10 @@ def gc(
     log_format: LogOption = LogFormat.auto,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    empty_trash: Annotated[
+        bool,
+        typer.Option("--empty-trash", help="Delete the trash now, and with it what goes now."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take away what no kept version and no reader needs: to the trash first.
@@ -175,11 +179,11 @@ def gc(
 
     settings = make_config(config, None, None, None, store)
     reporter = Reporter(log_format.value, sys.stderr if as_json else None)
-    found = collect(settings, reporter, dry_run=dry_run)
+    found = collect(settings, reporter, dry_run=dry_run, empty_trash=empty_trash)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=1))
     else:
-        _tell_collection(reporter, found, dry_run=dry_run)
+        _tell_collection(reporter, found, dry_run=dry_run, empty_trash=empty_trash)
 
 
 @app.command()
@@ -235,15 +239,21 @@ def _print_versions(found: list[Version]) -> None:
         screen().print(f"and {found[-1].version} older; --all lists them")
 
 
-def _tell_collection(reporter: Reporter, found: Collection, *, dry_run: bool) -> None:
+def _tell_collection(
+    reporter: Reporter, found: Collection, *, dry_run: bool, empty_trash: bool
+) -> None:
     sizes: dict[str, list[int]] = defaultdict(list)
     for item in found.items:
         sizes[item.kind.value].append(item.size)
     for kind, each in sizes.items():
         number, size = len(each), sum(each)
-        way = "is deleted" if kind == "trash" else "goes to the trash"
+        way = "is deleted" if empty_trash or kind == "trash" else "goes to the trash"
         text = f"{kind}: {number:,} with {decimal(size)} {way}"
         reporter.say("collected", text, kind=kind, items=number, bytes=size, dry_run=dry_run)
+    if empty_trash:
+        size = sum(size for each in sizes.values() for size in each)
+        text = f"{decimal(size)} {'would be' if dry_run else 'were'} freed"
+        reporter.say("freed", text, bytes=size, dry_run=dry_run)
     text = f"versions from {found.oldest} on are kept"
     if not found.items:
         text += ": there is nothing to take away"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from anabatch.errors import StoreLockedError
+from anabatch.errors import StoreError, StoreLockedError
 from anabatch.store.durable import replace_text
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 LOCK = "lock"
 _HOLDER = "lock.json"
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk, or of a user's share of it, without room."""
+
 _SECONDS = 0.3
 """How long to wait for the lock: whoever only asks who holds it does so for a moment."""
 
@@ -29,7 +33,8 @@ _SECONDS = 0.3
 def hold(store: Path, *, run: str) -> Iterator[None]:
     """Hold the store for one run.
 
-    The lock is the operating system's and goes with the process that holds it.
+    The lock is the operating system's and goes with the process that holds it. On a full disk it
+    holds as well, and nobody is told by whom.
 
     Parameters
     ----------
@@ -42,6 +47,8 @@ def hold(store: Path, *, run: str) -> Iterator[None]:
     ------
     StoreLockedError
         Another run holds the store; the message says who.
+    StoreError
+        The store is on a read-only file system.
     """
     lock = FileLock(store / LOCK, timeout=_SECONDS)
     try:
@@ -49,9 +56,13 @@ def hold(store: Path, *, run: str) -> Iterator[None]:
     except Timeout as error:
         what = f"the store {store} is held by {_holder(store)}"
         raise StoreLockedError(what, "Wait until it is done.") from error
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        what = f"the store {store} is read-only"
+        raise StoreError(what, "Mount its file system so that it can be written to.") from error
     try:
-        holder = {"run": run, "host": socket.gethostname(), "pid": os.getpid()}
-        replace_text(store / _HOLDER, json.dumps(holder))
+        _name_holder(store, run)
         yield
     finally:
         lock.release()
@@ -76,6 +87,22 @@ def holder(store: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _name_holder(store: Path, run: str) -> None:
+    """Write down who holds the store; where there is no room for it, nobody's name must stand there."""
+    holder = {"run": run, "host": socket.gethostname(), "pid": os.getpid()}
+    try:
+        replace_text(store / _HOLDER, json.dumps(holder))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        forget_holder(store)
+
+
+def forget_holder(store: Path) -> None:
+    """Take away who holds the store, and so make room for one small file. It is held as before."""
+    (store / _HOLDER).unlink(missing_ok=True)
 
 
 def _holder(store: Path) -> str:

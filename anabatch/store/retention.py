@@ -1,7 +1,7 @@
 """Taking away what nothing needs: neither a version that is kept nor a reader that is alive.
 
 What goes is moved to `trash/<time>/` under the path that it had, and deleted days later: to bring it
-back, move it back. The horizon is written before anything is moved, so that a store is whole after
+back, move it back. Where there is no room left it can be deleted at once. The horizon is written before anything is moved, so that a store is whole after
 every one of the moves.
 """
 
@@ -10,18 +10,21 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from anabatch.errors import StoreError
 from anabatch.store.durable import make_folder, sync_folder
 from anabatch.store.leases import horizon, raise_horizon, readers
-from anabatch.store.ledger import Ledger
+from anabatch.store.ledger import LOG, Ledger
 from anabatch.store.ledger_log import file_sets
 from anabatch.store.ledger_rows import read_columns
+from anabatch.store.lock import FULL, forget_holder
 from anabatch.store.parts import MANIFEST, PARTS
 from anabatch.store.root import LEDGER, RUNS
+from anabatch.store.seals import SEALS
+from anabatch.store.statcache import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +38,15 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _DEPTH_OF_PARTS = 4  # table, archive, date, attempt
 _UNFINISHED = dt.timedelta(hours=1)
 """Workers of a client that died may still be writing: they hold no lock."""
+_ANY = ".*." + "[0-9a-f]" * 8  # as `durable.replace_text` names what it writes first
+_TEMPORARY = (
+    _ANY,
+    f"{CACHE}/{_ANY}",
+    f"{LEDGER}/{SEALS}/{_ANY}",
+    f"{LEDGER}/torn-*.json",
+    f"{LEDGER}/{LOG}/*.tmp",
+)
+"""Files that whoever was killed was about to put under another name, and torn commits."""
 
 
 class Kind(StrEnum):
@@ -42,6 +54,7 @@ class Kind(StrEnum):
 
     PART = "part"
     UNFINISHED = "unfinished part"
+    TEMPORARY = "temporary file"
     LEDGER = "ledger file"
     RUN = "run"
     TRASH = "trash"
@@ -134,16 +147,20 @@ def needed(root: Path, versions: Iterable[int]) -> tuple[set[str], set[str]]:
     return parts, files
 
 
-def find(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
-    """Return what can be taken away.
+def find(
+    root: Path, keep: KeepConfig, now: dt.datetime, *, empty_trash: bool = False
+) -> Collection:
+    """Return what can be taken away. Nothing is written.
 
     Parameters
     ----------
     root : Path
-        The store's folder, held by the caller: else what is being written would be found too.
+        The store's folder. Unless the caller holds it, what is just being written may be found too.
     keep : KeepConfig
     now : datetime.datetime
         The present, UTC.
+    empty_trash : bool
+        Whether all of the trash is found, whatever its age.
     """
     versions = Ledger(root / LEDGER).versions()
     standing = horizon(root)
@@ -156,7 +173,8 @@ def find(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
         *_unneeded_parts(root, parts, young, now),
         *_unneeded_files(root, files),
         *_old_runs(root, runs, keep.versions, young),
-        *_old_trash(root, now - dt.timedelta(days=keep.trash_days)),
+        *_temporary(root, now - _UNFINISHED),
+        *_old_trash(root, None if empty_trash else now - dt.timedelta(days=keep.trash_days)),
     )
     return Collection(oldest, tuple(sorted(kept)), items)
 
@@ -210,13 +228,20 @@ def _old_runs(root: Path, named: set[str], newest: int, young: dt.datetime) -> I
             yield Item(Kind.RUN, folder.relative_to(root).as_posix(), size_of(folder))
 
 
-def _old_trash(root: Path, limit: dt.datetime) -> Iterator[Item]:
+def _temporary(root: Path, limit: dt.datetime) -> Iterator[Item]:
+    for pattern in _TEMPORARY:
+        for path in sorted(root.glob(pattern)):
+            if path.is_file() and _touched(path) < limit:
+                yield Item(Kind.TEMPORARY, path.relative_to(root).as_posix(), size_of(path))
+
+
+def _old_trash(root: Path, limit: dt.datetime | None) -> Iterator[Item]:
     for folder in sorted((root / TRASH).glob("*")):
         try:
             thrown = dt.datetime.strptime(folder.name, _STAMP).replace(tzinfo=dt.UTC)
         except ValueError:  # nothing that we put there
             continue
-        if thrown < limit:
+        if limit is None or thrown < limit:
             yield Item(Kind.TRASH, folder.relative_to(root).as_posix(), size_of(folder))
 
 
@@ -240,10 +265,12 @@ def size_of(path: Path) -> int:
     return path.lstat().st_size
 
 
-def collect(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
+def collect(
+    root: Path, keep: KeepConfig, now: dt.datetime, *, empty_trash: bool = False
+) -> Collection:
     """Take away what can be taken away.
 
-    The horizon rises before leases are looked at: who comes for an older version after that is
+    The trash goes first: on a full disk nothing else could be done before. The horizon rises before leases are looked at: who comes for an older version after that is
     refused, and who came before has a lease.
 
     Parameters
@@ -253,6 +280,8 @@ def collect(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
     keep : KeepConfig
     now : datetime.datetime
         The present, UTC.
+    empty_trash : bool
+        Whether to delete all of the trash, whatever its age, and what is taken away now with it.
 
     Returns
     -------
@@ -264,18 +293,41 @@ def collect(root: Path, keep: KeepConfig, now: dt.datetime) -> Collection:
     StoreError
         Something lies on another file system than the trash.
     """
-    raise_horizon(root, oldest_kept(Ledger(root / LEDGER).versions(), keep, now))
+    limit = None if empty_trash else now - dt.timedelta(days=keep.trash_days)
+    trash = tuple(_old_trash(root, limit))
+    for item in trash:
+        shutil.rmtree(root / item.path)
+    oldest = oldest_kept(Ledger(root / LEDGER).versions(), keep, now)
+    try:
+        raise_horizon(root, oldest)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        forget_holder(root)
+        raise_horizon(root, oldest)
     found = find(root, keep, now)
-    can = root / TRASH / now.strftime(_STAMP)
-    moved = [item for item in found.items if item.kind is not Kind.TRASH]
-    for item in moved:
+    if empty_trash:
+        for item in found.items:
+            _delete(root / item.path)
+    else:
+        _throw_away(root, root / TRASH / now.strftime(_STAMP), found.items)
+    return replace(found, items=(*found.items, *trash))
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or a folder; a part no longer is one from the first moment on."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    (path / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
+def _throw_away(root: Path, can: Path, items: Sequence[Item]) -> None:
+    for item in items:
         _move(root / item.path, can / item.path, root)
-    for folder in sorted({(base / item.path).parent for item in moved for base in (root, can)}):
+    for folder in sorted({(base / item.path).parent for item in items for base in (root, can)}):
         sync_folder(folder)
-    for item in found.items:
-        if item.kind is Kind.TRASH:
-            shutil.rmtree(root / item.path)
-    return found
 
 
 def _move(source: Path, target: Path, root: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -5,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 
-from anabatch.errors import StoreLockedError
+from anabatch.errors import StoreError, StoreLockedError
 from anabatch.store import lock
+from anabatch.store.disk import disk_error
 from anabatch.store.lock import hold
 
 HOLDER = """
@@ -82,16 +85,40 @@ def test_a_holder_that_left_no_name_is_another_run(tmp_path, text):
             pytest.fail("two runs hold one store")
 
 
-def test_a_full_disk_gives_the_store_back(tmp_path, monkeypatch):
-    def fail(_):
-        raise OSError(28, "No space left on device")
+def failing(number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
 
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_it_is_held_by_nobody_known(tmp_path, monkeypatch, number):
+    with hold(tmp_path, run="0"):
+        pass
+    monkeypatch.setattr(os, "fsync", failing(number))
+    with hold(tmp_path, run="1"):
+        with pytest.raises(StoreLockedError, match="another run"), hold(tmp_path, run="2"):
+            pytest.fail("two runs hold one store")
+        assert str(lock.holder(tmp_path)) == "another run"
+    with hold(tmp_path, run="2"):
+        pass
+
+
+def test_a_failing_disk_gives_the_store_back(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fail)
-        with pytest.raises(OSError, match="No space"), hold(tmp_path, run="1"):
+        patch.setattr(os, "fsync", failing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"), hold(tmp_path, run="1"):
             pytest.fail("held without a name")
     with hold(tmp_path, run="2"):
         pass
+
+
+def test_a_read_only_store_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(FileLock, "acquire", failing(errno.EROFS))
+    with pytest.raises(StoreError, match="is read-only") as caught, hold(tmp_path, run="1"):
+        pytest.fail("held")
+    assert disk_error(caught.value)
 
 
 def test_asking_who_holds_it_takes_nothing(tmp_path, holder):

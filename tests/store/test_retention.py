@@ -212,6 +212,31 @@ def test_old_runs_go_but_those_of_kept_versions_and_the_newest(history):
     assert paths(found, Kind.RUN) == ["runs/run-1", "runs/run-8"]
 
 
+def test_what_was_to_get_another_name_goes_when_nobody_is_at_it(history):
+    maker, _ = history
+    names = (
+        ".lock.json.0123abcd",
+        ".last-run.json.0123abcd",
+        ".retained.json.0123abcd",
+        "ledger/seals/.00000000000000000001.json.0123abcd",
+        "ledger/torn-00000000000000000009-0123abcd.json",
+        "ledger/_delta_log/_commit_0123abcd.json.tmp",
+        "cache/.stat-lab.parquet.0123abcd",
+    )
+    others = (".of a user", ".profile.settings", "cache/stat-lab.parquet")
+    now = dt.datetime.now(dt.UTC)
+    for name in (*names, *others):
+        path = maker.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        age(path, now - dt.timedelta(minutes=61))
+    assert set(paths(find(maker.root, LAST_ONLY, now), Kind.TEMPORARY)) == set(names)
+    os.utime(maker.root / names[0])
+    collect(maker.root, LAST_ONLY, now)
+    left = [name for name in (*names, *others) if (maker.root / name).exists()]
+    assert left == [names[0], *others]
+
+
 def test_a_collection_that_is_cut_short_leaves_a_whole_store(shared_history, tmp_path, monkeypatch):
     root = shared_history[0].root
     moves = len(find(root, LAST_ONLY, LATER).items)
