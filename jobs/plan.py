@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,9 +75,23 @@ class Survey:
     notes: tuple[str, ...]
 
     def counts(self) -> list[tuple[str, Reason, int]]:
-        """Return stage, reason and number of actions, in the order of the data's way."""
-        found = Counter((item.stage, item.reason) for item in self.items)
+        """Return stage, reason and number of actions, in the order of the data's way.
+
+        What a reason says of one unit alone, as its size or its part, is left to the items.
+        """
+        found = Counter((item.stage, _without_unit(item.reason)) for item in self.items)
         return [(stage, reason, number) for (stage, reason), number in found.items()]
+
+
+_OF_ONE_UNIT = frozenset({Cause.MISSING, Cause.CORRUPT, Cause.RETRY})
+"""Causes whose detail is a part, or what went wrong with one unit."""
+_SIZE = re.compile(r"^size \d+ -> \d+$")
+
+
+def _without_unit(reason: Reason) -> Reason:
+    if reason.cause in _OF_ONE_UNIT:
+        return Reason(reason.cause)
+    return Reason(reason.cause, "another size") if _SIZE.match(reason.detail) else reason
 
 
 def survey(context: Context) -> Survey:
