@@ -14,6 +14,7 @@ from anabatch.store.live import (
     CLUSTER,
     EMBED,
     FEATURIZE,
+    LIST,
     SCAN,
     SEGMENT,
     cluster_unit,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anabatch.store.root import Store
-    from anabatch.store.state import State
 
     from .plan import Survey
 
@@ -69,6 +69,9 @@ class Step:
 def explain(store: Store, image: str, survey: Survey | None = None) -> list[Step]:
     """Return every stage of an image, in the order of the data's way.
 
+    An image that is gone is known until the ledger is folded next, and one that was put off before
+    it was ever read is known by its path alone.
+
     Parameters
     ----------
     store : Store
@@ -82,10 +85,10 @@ def explain(store: Store, image: str, survey: Survey | None = None) -> list[Step
     ConfigurationError
         No image is called so, or several are.
     """
-    scans = _scans(store.state, image)
+    found = _named(store, image)
     planned = {(item.stage, item.unit): str(item.reason) for item in survey.items} if survey else {}
     steps = []
-    for action in _way(store.state, scans):
+    for action in _way(store, found):
         # a scan is planned by the file's path, and features that follow from cells by the image
         names = (action.unit, str(action.components.get("relative_path", "")))
         coming = next((planned[action.stage, n] for n in names if (action.stage, n) in planned), "")
@@ -93,22 +96,36 @@ def explain(store: Store, image: str, survey: Survey | None = None) -> list[Step
     return steps
 
 
-def _scans(state: State, image: str) -> list[Action]:
-    found = [action for action in state.stage(SCAN) if _is_called(action, image)]
-    pictures = {action.components.get("image_id") or action.unit for action in found}
-    if not found:
+def _named(store: Store, image: str) -> list[Action]:
+    """Return what was made of the files of one image, or why nothing was: the images named so."""
+    state = store.state
+    scans = [action for action in state.stage(SCAN) if _is_called(action, image)]
+    if not scans:
+        scans = [action for action in store.gone(SCAN) if _is_called(action, image)]
+    pictures = {str(a.components["image_id"]) for a in scans if a.components.get("image_id")}
+    others = (a for a in state.stage(SCAN) if a.components.get("image_id") in pictures)
+    scans += [action for action in others if action not in scans]
+    places = {_place(action) for action in scans}
+    waiting = [a for a in state.stage(LIST) if _place(a) in places or _is_called(a, image)]
+    _refuse_several(image, scans, waiting)
+    return [*waiting, *scans]
+
+
+def _refuse_several(image: str, scans: list[Action], waiting: list[Action]) -> None:
+    """Refuse a name that fits no image, or several."""
+    named = {_place(a): str(a.components.get("image_id") or a.unit) for a in (*waiting, *scans)}
+    if not named:
         what = f"no image of the store is called {image!r}"
-        raise ConfigurationError(what, "Give an image id, or the end of a file's path.")
-    if len(pictures) > 1:
-        paths = ", ".join(str(a.components["relative_path"]) for a in found[:5])
-        what = f"{len(pictures)} images are called {image!r}: {paths}"
+        remedy = "Give an image id, or the end of a file's path."
+        raise ConfigurationError(what, f"{remedy} What is long gone is not known any more.")
+    if len(set(named.values())) > 1:
+        paths = ", ".join(path for _, path in list(named)[:5])
+        what = f"{len(set(named.values()))} images are called {image!r}: {paths}"
         raise ConfigurationError(what, "Give more of the path.")
-    picture = found[0].components.get("image_id")
-    return [
-        action
-        for action in state.stage(SCAN)
-        if action in found or (picture and action.components.get("image_id") == picture)
-    ]
+
+
+def _place(action: Action) -> tuple[str, str]:
+    return action.archive, str(action.components.get("relative_path", ""))
 
 
 def _is_called(action: Action, image: str) -> bool:
@@ -119,18 +136,27 @@ def _is_called(action: Action, image: str) -> bool:
     return by_id or by_path
 
 
-def _way(state: State, scans: list[Action]) -> Iterator[Action]:
-    yield from scans
-    for day in dict.fromkeys(f"{a.archive}/{a.date or 'undated'}" for a in scans):
+def _way(store: Store, named: list[Action]) -> Iterator[Action]:
+    yield from named
+    state = store.state
+    scans = [action for action in named if action.stage == SCAN]
+    here = [action for action in scans if action.outcome != GONE]
+    for day in dict.fromkeys(f"{a.archive}/{a.date or 'undated'}" for a in here):
         yield from _present(state.get(ANNOTATE, day))
-    picture = str(scans[0].components.get("image_id"))
-    yield from _present(state.get(SEGMENT, picture))
+    picture = next((str(a.components["image_id"]) for a in scans if "image_id" in a.components), "")
+    yield from _last(store, SEGMENT, picture)
+    yield from _last(store, CELLS, picture)
     cells = state.get(CELLS, picture)
-    yield from _present(cells)
     if cells and cells.part:
         yield from _present(state.get(FEATURIZE, cells.part))
         yield from _present(state.get(EMBED, cells.part))
         yield from _present(state.get(CLUSTER, cluster_unit(cells.part)))
+
+
+def _last(store: Store, stage: str, unit: str) -> list[Action]:
+    """Return what stands of a unit, or the tombstone of what did."""
+    standing = store.state.get(stage, unit)
+    return [standing] if standing else [action for _, action in store.history(stage, unit)[-1:]]
 
 
 def _present(action: Action | None) -> list[Action]:
@@ -139,6 +165,8 @@ def _present(action: Action | None) -> list[Action]:
 
 def _step(store: Store, action: Action, coming: str) -> Step:
     why = action.reason or str(action.components.get(WHY, ""))
+    if action.outcome == GONE and action.stage == SCAN:
+        why = "its file is no longer in the archive"
     past = store.history(action.stage, action.unit)[:-1]
     return Step(
         stage=action.stage,

@@ -23,6 +23,7 @@ from deltalake.transaction import AddAction
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.schema import table_schema
+from anabatch.store.actions import GONE
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
 from anabatch.store.ledger_rows import (
@@ -168,6 +169,17 @@ class Ledger:
         ordered = mine.sort_by("revision")
         revisions = [int(number) for number in ordered["revision"].to_pylist()]
         return list(zip(revisions, to_actions(ordered), strict=True))
+
+    def gone(self, stage: str) -> list[Action]:
+        """Return the tombstones of the units of a stage that are no longer there, the oldest first.
+
+        It reaches back to the last fold.
+        """
+        rows = self._rows()
+        mine = rows.filter(pa.compute.field("stage") == stage).sort_by("revision")
+        newest = {unit: place for place, unit in enumerate(mine["unit"].to_pylist())}
+        last = mine.take(pa.array(sorted(newest.values()), pa.int64()))
+        return to_actions(last.filter(pa.compute.field("outcome") == GONE))
 
     def _rows(self) -> pa.Table:
         """Read this version's files.

@@ -146,6 +146,10 @@ class Store:
         """Return what the ledger still tells of one unit: version and action, the oldest first."""
         return self._ledger.history(stage, unit)
 
+    def gone(self, stage: str) -> list[Action]:
+        """Return the tombstones of what a stage no longer has, as far as the ledger still tells."""
+        return self._ledger.gone(stage)
+
     def fold(self, run: str) -> int:
         """Write the ledger as one file, in a version of its own with the same state.
 
