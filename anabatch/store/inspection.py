@@ -58,13 +58,16 @@ class Inspection:
     ----------
     findings : list of Finding
     sizes : dict
-        Bytes of every file that is there in full, by name.
+        Bytes of every file that is there in full, by name, but of the manifest.
+    manifest : int
+        Bytes of the manifest, which is always read.
     read : int
         Bytes that were read and compared with their digests.
     """
 
     findings: list[Finding] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
+    manifest: int = 0
     read: int = 0
 
     def add(self, file: str, fault: Fault, detail: str) -> None:
@@ -125,6 +128,7 @@ def _manifest(folder: Path, digests: frozenset[str], found: Inspection) -> dict[
         _refuse_permission(error)
         found.add(MANIFEST, Fault.UNREADABLE, _words(error))
         return None
+    found.manifest = len(data)
     found.read += len(data)
     manifest = _parsed(data)
     if manifest is None:

@@ -87,7 +87,7 @@ class Verification:
     parts, files : int
         How many were looked at.
     size, read : int
-        Bytes of these files, and how many of them were compared with their digests.
+        Bytes of these files and of the manifests, and how many of them were compared with their digests.
     problems : list of Problem
     leftovers : list of str
         Folders of parts that no version names: unfinished, or not adopted yet. No damage.
@@ -113,7 +113,7 @@ class Verification:
     def count(self, found: Inspection) -> None:
         """Count what was looked at."""
         self.files += len(found.sizes)
-        self.size += sum(found.sizes.values())
+        self.size += sum(found.sizes.values()) + found.manifest
         self.read += found.read
 
     def judge(self, part: str, found: Inspection) -> None:
