@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import inspect
+import os
 import signal
 import sys
 import traceback
@@ -14,6 +16,7 @@ import typer
 
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
+from anabatch.store.disk import disk_error
 
 from . import commands_layout, commands_nights, commands_store, commands_watch
 from .exit_codes import INTERRUPTED, exit_code
@@ -68,6 +71,9 @@ def _perform(
     only_date = date.date() if date else None
     with session(config, reporter, create=create, only_date=only_date, command=command) as context:
         job(context)
+        if only_date and not any(a.date == only_date for a in context.store.state.actions()):
+            text = f"--only-date {only_date}: no image has this date, and nothing was done for it"
+            reporter.warn("date", text, date=str(only_date))
         quarantined = len(context.store.state.failures())
         if not context.did_something:
             text = f"nothing to do: store version {context.store.version} is up to date"
@@ -214,8 +220,26 @@ def main() -> None:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         _end(error, f"anabatch: {error}{notes}")
     except Exception as error:  # noqa: BLE001 (the last resort: a bug, or a full disk)
+        if disk := disk_error(error):
+            notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+            _end(error, f"anabatch: {_of_the_disk(disk)}{notes}")
         traceback.print_exc()
         _end(error, f"anabatch: {type(error).__name__}: {error}")
+
+
+_DISK_REMEDIES = {
+    errno.ENOSPC: "The disk is full: make room, as with `anabatch gc --empty-trash`.",
+    errno.EDQUOT: "Your share of the disk is full: make room, as with `anabatch gc --empty-trash`.",
+    errno.EROFS: "The disk is read-only: mount it so that it can be written to.",
+    errno.EIO: "The disk is failing: save what is on it, and restore the store on another.",
+}
+
+
+def _of_the_disk(error: OSError) -> str:
+    """Return a disk's error as a sentence, with its place and what to do about it."""
+    number = error.errno or 0
+    place = f": {error.filename}" if error.filename else ""
+    return f"{os.strerror(number)}{place}. {_DISK_REMEDIES.get(number, '')}".rstrip()
 
 
 def _end(error: BaseException, text: str) -> NoReturn:

@@ -22,7 +22,11 @@ DONE, BUG, USAGE, QUARANTINE, GUARD, DISK, LOCKED, CONFIGURATION, INTERRUPTED = 
     78,
     130,
 )
-"""Exit codes; the large ones are those of sysexits.h and of shells."""
+"""Exit codes; the large ones are those of sysexits.h and of shells.
+
+What the user named and what is not there, as a version, an image or an item of the quarantine, is a
+matter of the configuration: 78.
+"""
 
 
 def exit_code(error: BaseException | None, quarantined: int = 0) -> int:

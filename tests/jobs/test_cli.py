@@ -1,5 +1,6 @@
 """The command line, as a process: what it prints, and how it ends."""
 
+import errno
 import json
 import os
 import signal
@@ -11,11 +12,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from anabatch.jobs import cli, cluster, embed
+from anabatch.jobs.exit_codes import DISK
 from typer.testing import CliRunner
 
 from anabatch.errors import StoreNotFoundError
 from anabatch.simulate.archive import simulate_archive
-from anabatch.store.root import create_store
+from anabatch.store.live import SCAN
+from anabatch.store.root import create_store, open_store
 
 ANABATCH = Path(sys.executable).with_name("anabatch")
 
@@ -162,6 +165,40 @@ def test_only_run_and_scan_make_a_store(in_process, tmp_path, job):
     done = in_process(job, "--store", tmp_path / "mistyped")
     assert isinstance(done.exception, StoreNotFoundError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("date", "warned"), [("2199-01-01", True), (None, False)])
+def test_a_date_that_no_image_has_is_told_of(scanned, in_process, date, warned):
+    folder, _ = scanned
+    if date is None:
+        (date,) = {a.date for a in open_store(folder / "store").state.stage(SCAN)}
+    options = ["--archive", folder / "DATA", "--name", folder.name, "--store", folder / "store"]
+    done = in_process("scan", *options, "--scheduler", "sync", "--only-date", date)
+    assert done.exit_code == 0, done.exception
+    assert ("no image has this date" in done.stdout) == warned
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device: /store/x. The disk is full"),
+        (errno.EROFS, "Read-only file system: /store/x. The disk is read-only"),
+        (errno.EIO, "Input/output error: /store/x. The disk is failing"),
+    ],
+)
+def test_an_error_of_the_disk_is_a_sentence(monkeypatch, capsys, number, words):
+    def fail():
+        raise OSError(number, os.strerror(number), "/store/x")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.gc, "set_threshold", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == DISK
+    told = capsys.readouterr().err
+    assert told.startswith(f"anabatch: {words}")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize("job", [embed, cluster])
