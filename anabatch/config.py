@@ -105,8 +105,9 @@ class SegmentConfig(Section):
 
     Attributes
     ----------
-    recipe : {'two-pass', 'one-pass'}
+    recipe : {'two-pass', 'one-pass', 'watershed'}
         `one-pass` finds cells at `one_pass_diameter` on the untreated signal, without nuclei.
+        `watershed` needs no networks; of all the rest it uses `nucleus_diameter` alone.
     nuclei_model, cell_model : str
         A shipped network (`anabatch-nuclei`, `anabatch-cells`), a Cellpose model (`nuclei`,
         `cyto2`, `cyto3`), or a path to a Cellpose model file.
@@ -126,7 +127,7 @@ class SegmentConfig(Section):
         Where the networks run. A device that is not there is an error.
     """
 
-    recipe: Literal["two-pass", "one-pass"] = "two-pass"
+    recipe: Literal["two-pass", "one-pass", "watershed"] = "two-pass"
     nuclei_model: str = "anabatch-nuclei"
     cell_model: str = "anabatch-cells"
     nucleus_diameter: Positive = 60.0

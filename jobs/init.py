@@ -39,7 +39,7 @@ ignore_ctime = {scan.ignore_ctime}
 # vocabulary = "labels"  # a folder with your own vocabulary.csv, lis_codes.csv, hep_annot.csv
 
 [segment]
-recipe = "{segment.recipe}"  # or "one-pass"
+recipe = "{segment.recipe}"  # or "one-pass", or "watershed", without networks
 # anabatch-nuclei and anabatch-cells are small networks for trying things out. For real work name
 # Cellpose's own ("nuclei", "cyto2", "cyto3") or the path of a Cellpose model file.
 nuclei_model = "{segment.nuclei_model}"

@@ -21,6 +21,13 @@ CELLPOSE_FILES = {"nuclei": "nucleitorch_0", "cyto2": "cyto2torch_0", "cyto3": "
 
 CELLPOSE_URL = "https://www.cellpose.org/models"
 
+NETWORKS = {
+    "two-pass": ("nuclei_model", "cell_model"),
+    "one-pass": ("cell_model",),
+    "watershed": (),
+}
+"""The parameters that name the networks of a recipe."""
+
 _TIMEOUT = 60.0  # seconds without a byte
 
 
@@ -99,6 +106,8 @@ def segmentation_parameters(config: SegmentConfig) -> dict[str, Any]:
 
     The device is left out: where networks run does not decide what they find.
     """
+    if config.recipe == "watershed":
+        return config.model_dump(mode="json", include={"recipe", "nucleus_diameter"})
     return config.model_dump(mode="json", exclude={"device", "nuclei_model", "cell_model"})
 
 
@@ -112,7 +121,7 @@ def segmentation_weights(config: SegmentConfig) -> dict[str, str]:
     WeightsError
         A model that is named is not there.
     """
-    names = ("nuclei_model", "cell_model") if uses_nuclei(config) else ("cell_model",)
+    names = NETWORKS[config.recipe]
     return {name: _weights_key(resolve_model(getattr(config, name))) for name in names}
 
 
@@ -139,7 +148,7 @@ def segmentation_digest(config: SegmentConfig) -> str:
 
 def uses_nuclei(config: SegmentConfig) -> bool:
     """Tell whether the recipe runs the nucleus network."""
-    return config.recipe == "two-pass"
+    return "nuclei_model" in NETWORKS[config.recipe]
 
 
 def _weights_key(file: WeightsFile) -> str:

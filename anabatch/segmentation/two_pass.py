@@ -9,6 +9,7 @@ from anabatch.segmentation import recipe
 from anabatch.segmentation.models import resolve_model, segmentation_digest, uses_nuclei
 from anabatch.segmentation.recipe import Segmentation
 from anabatch.segmentation.tiling import run_tiled
+from anabatch.segmentation.watershed import WatershedSegmenter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from anabatch.config import SegmentConfig
     from anabatch.segmentation.cellpose import CellposeNetwork
+    from anabatch.segmentation.protocol import Segmenter
 
 __all__ = ["Segmentation", "TwoPassSegmenter", "segmenter_for"]
 
@@ -104,6 +106,8 @@ def _remake(config: SegmentConfig, threads: int) -> TwoPassSegmenter:
 
 
 @lru_cache(maxsize=1)
-def segmenter_for(config: SegmentConfig, threads: int = 1) -> TwoPassSegmenter:
+def segmenter_for(config: SegmentConfig, threads: int = 1) -> Segmenter:
     """Return this process's segmenter for a configuration; the last one is kept."""
+    if config.recipe == "watershed":
+        return WatershedSegmenter(config, threads=threads)
     return TwoPassSegmenter(config, threads=threads)
