@@ -139,10 +139,11 @@ def _row(day: Day, stages: list[str]) -> list[str]:
 
 def _cell(counts: Counts) -> str:
     parts = [f"{counts.done:,}"] if counts.done else []
-    for name in ("pending", "failed", "deferred"):
+    for name in ("pending", "pending_images", "failed", "deferred"):
         number = getattr(counts, name)
         if number:
-            parts.append(f"{number:,} {name}")
+            words = "images pending" if name == "pending_images" else name
+            parts.append(f"{number:,} {words}")
     return ", ".join(parts)
 
 

@@ -38,12 +38,16 @@ class Counts:
     done, pending, failed, deferred : int
         What stands; what the next run would do; what is in quarantine; what was put off to the next
         run. A failure that the next run tries again is a failure still.
+    pending_images : int
+        Images whose cells are still to be cut, so that nobody knows how many units of this stage,
+        which are parts of cells, they will make. They are not among `pending`.
     """
 
     done: int = 0
     pending: int = 0
     failed: int = 0
     deferred: int = 0
+    pending_images: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -51,12 +55,13 @@ class Counts:
             self.pending + other.pending,
             self.failed + other.failed,
             self.deferred + other.deferred,
+            self.pending_images + other.pending_images,
         )
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do or to look at."""
-        return not (self.pending or self.failed or self.deferred)
+        return not (self.pending or self.failed or self.deferred or self.pending_images)
 
 
 @dataclass
@@ -188,8 +193,12 @@ def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
             here.pending += 1
         else:
             here.done += 1
-    for (stage, _), place in waiting.items():
-        counts(stage, *place).pending += 1
+    for (stage, unit), place in waiting.items():
+        here = counts(stage, *place)
+        if stage == FEATURIZE and "/" not in unit:  # an image's id, and no part's path
+            here.pending_images += 1
+        else:
+            here.pending += 1
     found = sorted(days.values(), key=lambda day: day.archive)
     return sorted(found, key=lambda day: str(day.date or ""), reverse=True)
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from anabatch.jobs import cli, status
+from anabatch.jobs.commands_watch import _cell
 from anabatch.jobs.plan import Planned, Survey
 from anabatch.jobs.record import read_last
 from anabatch.jobs.status import Counts, count
@@ -56,6 +57,18 @@ def test_a_file_that_the_plan_names_by_its_path_is_counted_once():
     planned = [Planned("scan", "20211213/x.jpg", "a", MONDAY, NEW)]
     (day,) = count([action("scan", unit)], planned)
     assert day.stages == {"scan": Counts(pending=1)}
+
+
+def test_images_without_cells_are_no_parts_of_cells():
+    part = "parts/cells/a/2021-12-13/0ae1"
+    planned = [
+        Planned("featurize", unit, "a", MONDAY, NEW) for unit in ("0a1b", "0a2b", part + "2")
+    ]
+    (day,) = count([action("featurize", part)], planned)
+    assert day.stages == {"featurize": Counts(done=1, pending=1, pending_images=2)}
+    assert _cell(day.stages["featurize"]) == "1, 1 pending, 2 images pending"
+    assert not Counts(done=1, pending_images=1).is_done
+    assert Counts(pending_images=1) + Counts(pending_images=2) == Counts(pending_images=3)
 
 
 def test_recipes_and_models_are_of_no_date():
@@ -144,7 +157,13 @@ def test_a_run_that_told_no_end_was_cut_short(config):
 
 def test_as_json_for_another_program(config):
     found = json.loads(invoke("status", "--store", config.store, "--json"))
-    assert found["totals"]["segment"] == {"done": 0, "pending": 0, "failed": 1, "deferred": 0}
+    assert found["totals"]["segment"] == {
+        "done": 0,
+        "pending": 0,
+        "failed": 1,
+        "deferred": 0,
+        "pending_images": 0,
+    }
     assert found["dates"][0]["date"] == "2021-12-13"
     assert found["pending_is_known"] is False
     assert found["last_run"] is None
