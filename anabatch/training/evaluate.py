@@ -1,7 +1,8 @@
-"""Measure the segmentation: `python -m anabatch.training.evaluate [--dsb2018 DIR] [--record]`.
+"""Measure the segmentation: `python -m anabatch.training.evaluate [--quick] [--dsb2018 DIR] [--record]`.
 
-Simulated fields have seeds that no training draws; figures are pooled over the fields of a row,
-AP = TP / (TP + FP + FN). Images of the Data Science Bowl go through the nucleus pass alone, scaled
+Simulated fields have seeds that no training draws; figures are pooled over the fields of a row. What
+they are stands in `anabatch.metrics`. The networks are measured, and the watershed beside them.
+Images of the Data Science Bowl go through the nucleus pass alone, scaled
 so that their median true nucleus has 70 reference pixels; there the mean over images is given as
 well.
 """
@@ -13,16 +14,16 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from anabatch.config import SegmentConfig
-from anabatch.metrics import Scores, score
+from anabatch.metrics import THRESHOLDS, Agreement, compare
 from anabatch.segmentation import recipe
 from anabatch.segmentation.labels import resize_nearest
 from anabatch.segmentation.tiling import run_tiled
-from anabatch.segmentation.two_pass import TwoPassSegmenter
+from anabatch.segmentation.two_pass import TwoPassSegmenter, segmenter_for
 from anabatch.simulate.field import PATTERNS, simulate_field
 from anabatch.training import dsb2018
 from anabatch.training.fields import EVALUATION_SEED, as_jpeg
@@ -32,11 +33,23 @@ from anabatch.weights import FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from anabatch.segmentation.protocol import Segmenter
+
 WIDTH, HEIGHT = 1388, 1040
 """Size of an evaluated field, in reference pixels."""
 
 NEGATIVE = "negative"
+
+WATERSHED: Final = "watershed"
+
+COLUMNS = (
+    *(f"AP@{threshold}" for threshold in THRESHOLDS),
+    *("Dice", "count", "edge F1", "splits", "merges"),
+)
+"""The figures of a row: `count` is the error of the count over the true count."""
+
 _QUALITY = 90  # of the JPEG files
+_COUNTS = COLUMNS.index("splits")  # from here on figures are numbers of masks
 
 
 @dataclass(frozen=True)
@@ -47,23 +60,23 @@ class FieldScores:
     ----------
     pattern : str
     pixels_per_reference_pixel : int
-    nuclei, cells : Scores
+    nuclei, cells : Agreement
     """
 
     pattern: str
     pixels_per_reference_pixel: int
-    nuclei: Scores
-    cells: Scores
+    nuclei: Agreement
+    cells: Agreement
 
 
 def evaluate_fields(
-    segmenter: TwoPassSegmenter, patterns: Sequence[str], count: int, scales: Sequence[int]
+    segmenter: Segmenter, patterns: Sequence[str], count: int, scales: Sequence[int]
 ) -> Iterator[FieldScores]:
     """Segment simulated fields and compare them with their truth.
 
     Parameters
     ----------
-    segmenter : TwoPassSegmenter
+    segmenter : Segmenter
     patterns : sequence of str
     count : int
         Fields of every pattern and scale.
@@ -84,17 +97,17 @@ def evaluate_fields(
                 yield FieldScores(
                     pattern,
                     scale,
-                    score(field.nuclei, found.nuclei),
-                    score(field.cells, found.cells),
+                    compare(field.nuclei, found.nuclei),
+                    compare(field.cells, found.cells),
                 )
 
 
-def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Scores]:
+def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Agreement]:
     """Run the nucleus pass over the held-out images of the Data Science Bowl.
 
     Returns
     -------
-    list of Scores
+    list of Agreement
         One an image, in the order of the ids.
     """
     network = segmenter.nucleus_network
@@ -106,17 +119,22 @@ def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Scores]:
         )
         outputs = run_tiled(network, inputs, segmenter.config)
         found = recipe.find_nuclei(fields, outputs, segmenter.config)[0]
-        done.append(score(image.labels, resize_nearest(found.labels, fields[0].source_shape)))
+        done.append(compare(image.labels, resize_nearest(found.labels, fields[0].source_shape)))
     return done
 
 
-def pooled(scores: Sequence[Scores]) -> list[float]:
-    """Return AP at the thresholds, over all masks of all images, rounded to four digits."""
-    return [round(float(value), 4) for value in reduce(add, scores).average_precision]
+def pooled(images: Sequence[Agreement]) -> list[float]:
+    """Return the figures of :data:`COLUMNS`, over all masks of all images, rounded to four digits."""
+    total = reduce(add, images)
+    figures = [
+        *total.scores.average_precision,
+        *(total.dice, total.count_error, total.boundary_f1, total.splits, total.merges),
+    ]
+    return [round(float(value), 4) for value in figures]
 
 
 def table(fields: Sequence[FieldScores]) -> dict[str, dict[str, list[float]]]:
-    """Return, by scale, `nuclei <pattern>` and `cells <pattern>` to AP at the thresholds.
+    """Return, by scale, `nuclei <pattern>` and `cells <pattern>` to the figures of :data:`COLUMNS`.
 
     The rows named `all` leave the negatives out.
     """
@@ -138,19 +156,26 @@ def show(result: dict[str, Any]) -> str:
     """Return the figures as text, one row a line."""
     lines = []
     for title, rows in result.items():
-        lines += [title, f"  {'':32} AP@0.5  AP@0.75  AP@0.9"]
+        lines += [title, f"  {'':32}" + "".join(f"{name:>8}" for name in COLUMNS)]
         for name, values in rows.items():
-            figures = "".join(f"{value:8.3f}" for value in values)
+            figures = "".join(
+                f"{value:8.{3 if at < _COUNTS else 0}f}" for at, value in enumerate(values)
+            )
             lines.append(f"  {name:32}{figures}")
     return "\n".join(lines)
 
 
 def record(result: dict[str, Any]) -> None:
-    """Enter the figures of either network in the manifest of the shipped weights."""
+    """Enter the AP of either network in the manifest of the shipped weights."""
     for network, starts in (("anabatch-nuclei", "nuclei"), ("anabatch-cells", "cells")):
         quality = {
-            title: {name: values for name, values in rows.items() if name.startswith(starts)}
+            title: {
+                name: values[: len(THRESHOLDS)]
+                for name, values in rows.items()
+                if name.startswith(starts)
+            }
             for title, rows in result.items()
+            if not title.endswith(WATERSHED)
         }
         quality = {title: rows for title, rows in quality.items() if rows}
         update_entry(network, {"quality": {"AP@0.5, 0.75, 0.9": quality}}, FOLDER)
@@ -170,14 +195,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dsb2018", type=Path, help="folder of images/ and labels/")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="write into the manifest")
+    parser.add_argument("--quick", action="store_true", help="one small field a pattern")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.fields, options.scales = 1, [1]
     config = SegmentConfig(nuclei_model=options.nuclei, cell_model=options.cells)
     segmenter = TwoPassSegmenter(config, threads=options.threads)
-    fields = evaluate_fields(segmenter, options.patterns, options.fields, options.scales)
-    result: dict[str, Any] = table(list(fields))
+    asked = options.patterns, options.fields, options.scales
+    result: dict[str, Any] = table(list(evaluate_fields(segmenter, *asked)))
+    classical = segmenter_for(SegmentConfig(recipe=WATERSHED), options.threads)
+    rows = table(list(evaluate_fields(classical, *asked)))
+    result |= {f"{size}, {WATERSHED}": figures for size, figures in rows.items()}
     if options.dsb2018:
         images = evaluate_dsb2018(segmenter, options.dsb2018)
-        each = np.array([image.average_precision for image in images])
+        each = np.array([image.scores.average_precision for image in images])
         result["dsb2018, held out"] = {
             f"nuclei pooled over {len(images)} images": pooled(images),
             "nuclei mean of images": [round(float(value), 4) for value in each.mean(axis=0)],

@@ -70,5 +70,5 @@ def test_nuclei_of_held_out_real_images_reach_the_bar():
     folder = Path(os.environ["ANABATCH_REAL_DATA"]) / "dsb2018_fluo"
     scores = evaluate_dsb2018(TwoPassSegmenter(SegmentConfig()), folder)
     assert pooled(scores)[0] >= 0.75
-    each = [image.average_precision[0] for image in scores]
+    each = [image.scores.average_precision[0] for image in scores]
     assert np.mean(each) >= 0.75
