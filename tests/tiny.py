@@ -10,10 +10,11 @@ from unittest.mock import patch
 from anabatch.jobs import report
 from anabatch.jobs import run as whole_run
 from cheap import draw_tiny
-from contents import by_cell, clusters_by_cell, whole_contents
+from contents import by_cell, cell_ids, clusters_by_cell, label_images, whole_contents
 from running import make_config
 
 from anabatch.archive.acquisition import read_signal
+from anabatch.errors import MissingRowsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,27 @@ def everything(store: Store) -> dict[str, Any]:
     found["embedding"] = {cell: values.tobytes() for cell, values in embedding.items()}
     found["clusters"] = clusters_by_cell(store)
     return found
+
+
+def expect_whole(store: Store) -> None:
+    """Check what must hold in every version.
+
+    Raises
+    ------
+    AssertionError
+        It does not.
+    """
+    images = set(store.table("acquisitions").to_pandas().image_id)
+    cells = store.table("cells").to_pandas()
+    assert set(cells.image_id) <= images, "cells without their image"
+    for name in ("crops", "masks", "features", "embedding"):
+        try:
+            array = store.array(name)
+        except MissingRowsError:
+            continue  # it says so, and hands out nothing short
+        assert array.shape[0] == len(cells), f"{array.shape[0]} {name} of {len(cells)} cells"
+    assert len(set(cell_ids(store))) == len(cells), "a cell stands twice"
+    assert set(label_images(store)) >= set(cells.image_id), "cells without their label image"
 
 
 def write_toml(config: Config, path: Path) -> Path:

@@ -10,7 +10,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 """Full, over quota, failing, read-only."""
 
 # How Rust's libraries (deltalake) put it: they raise errors without a number.
-_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+_IN_WORDS = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
 
 
 def disk_error(error: BaseException | None) -> OSError | None:
@@ -40,4 +40,4 @@ def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError) and isinstance(error.errno, int):
         return error.errno
     named = _IN_WORDS.search(str(error))
-    return int(named[1]) if named else None
+    return int(named[1] or named[2]) if named else None

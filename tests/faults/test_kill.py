@@ -14,14 +14,14 @@ import pytest
 from breaking import FAULTS, KILL, TEAR, Driver, Ended
 from cheap import draw_tiny
 from contents import fingerprint, whole_contents
-from tiny import add_images, everything, tiny_config
+from tiny import add_images, everything, expect_whole, tiny_config
 
 import anabatch
 from anabatch.config import Config
 from anabatch.errors import StoreNotFoundError
 
 SLOW_KILLS, QUICK_KILLS = 200, 10
-SLOW_PLACES, QUICK_PLACES = 150, 8
+SLOW_PLACES, QUICK_PLACES = 150, 12
 _MOST_IMAGES = 12
 _KEPT = 6
 _KEEP = {"versions": _KEPT, "days": 0.0, "trash_days": 0.0}
@@ -46,14 +46,18 @@ def opened(folder: Path) -> Any:
 
 
 def places(log: Path, at_most: int) -> list[int]:
-    """Choose calls to kill at: all renames and links, and others evenly."""
+    """Choose calls to kill at: those that commit and those right after, then renames, then any."""
     calls = [line.split()[1] for line in log.read_text().splitlines()]
-    decisive = [n for n, call in enumerate(calls, 1) if call in ("rename", "link", "unlink")]
     rng = random.Random(at_most)  # noqa: S311 (nothing secret)
-    if len(decisive) > at_most // 2:
-        decisive = rng.sample(decisive, at_most // 2)
-    rest = sorted(set(range(1, len(calls) + 1)) - set(decisive))
-    return sorted([*decisive, *rng.sample(rest, at_most - len(decisive))])
+    committing = [n for n, call in enumerate(calls, 1) if call == "link"]
+    chosen = {place + after for place in committing for after in (0, 1)}
+    renames = [n for n, call in enumerate(calls, 1) if call in ("rename", "unlink")]
+    every = range(1, len(calls) + 1)
+    for others, share in ((renames, 0.5), (every, 1.0)):
+        left = sorted(set(others) - chosen)
+        wanted = round((at_most - len(chosen)) * share)
+        chosen |= set(rng.sample(left, min(wanted, len(left))))
+    return sorted(chosen)
 
 
 def killed_at(driver: Driver, config: Config, mode: int, place: int, figures: Counter[str]) -> None:
@@ -169,6 +173,7 @@ class Fuzz:
         names = ("runs", "kills", "commits", "acknowledged lost", "parts adopted")
         self.figures = Counter(dict.fromkeys((*names, "readings", "torn reads"), 0))
         self.fingerprints: dict[int, str] = {}
+        self.looked_at = -1
         add_images(self.archive, range(3))
 
     def go(self, kills: int) -> Counter[str]:
@@ -202,6 +207,10 @@ class Fuzz:
         started = opened(self.config.store)
         assert ended.code in (0, _KILLED) or started is None, ended.output
         self.figures["kills"] += ended.code == _KILLED
+        newest = started.version if started else -1
+        for version in range(self.looked_at + 1, newest + 1):  # also those that were not told
+            expect_whole(anabatch.open_store(self.config.store, at=version))
+        self.looked_at = newest
         for version in ended.committed:
             self.figures["commits"] += 1
             try:
