@@ -11,7 +11,7 @@ from anabatch.store.keys import action_key
 from anabatch.store.live import LIST, SCAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from .context import Context
     from .stale import ArchiveFiles
@@ -49,6 +49,33 @@ def _guard(context: Context, name: str, known: int, away: int, lost: int) -> Non
     if lost >= _FEW and lost > context.config.guards.vanished_share * known:
         what = f"{lost} of the {known} known images of archive {name} are gone"
         raise GuardError(what, _MOUNTED)
+
+
+def refuse_lost_exports(
+    context: Context, archive: str, known: Collection[str], lost: Collection[str]
+) -> None:
+    """Stop a run that would take away the labels of too many exports.
+
+    Parameters
+    ----------
+    context : Context
+    archive : str
+        The archive's name.
+    known, lost : collection of str
+        Relative paths of the exports that labels are made of, and of those that are not there.
+
+    Raises
+    ------
+    GuardError
+        All are gone, or more than the share that is allowed.
+    """
+    allowed = context.config.guards.vanished_share * len(known)
+    if context.accept_vanished or not lost:
+        return
+    if len(lost) < len(known) and (len(lost) < _FEW or len(lost) <= allowed):
+        return
+    what = f"{len(lost)} of the {len(known)} known exports of archive {archive} are gone"
+    raise GuardError(what, _MOUNTED.replace("images", "exports"))
 
 
 def list_action(

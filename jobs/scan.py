@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.compute import task
 from anabatch.stages.scan import ScanBatch, ScanResult, give_up, look, scan
 from anabatch.store.actions import DEFERRED, FAILED, OK, Action
+from anabatch.store.live import SCAN
 from anabatch.store.statcache import CTIME, INODE
 
 from .batches import Apart, Blame
@@ -122,6 +123,7 @@ def graphs(batches: Iterable[ScanBatch], threads: int) -> Iterator[tuple[ScanBat
 def run(context: Context) -> None:
     """Bring `acquisitions` up to date."""
     found = plan(context)
+    refuse_recompute(context, {(SCAN, f"{a}/{path}"): why for a, _, path, why in found.reasons})
     taking = _Taking(context, found)
     for action in found.adopted:
         context.adopt(action)

@@ -32,7 +32,7 @@ SHARE = Reason(Cause.INPUT, "other bytes under an unchanged time")
 TICK = "it may have been written to right after it was read"
 """Why it is not known what an unchanged file holds."""
 
-_YOUNG = "the file changed less than {:g} s before it was listed. The next run looks at it again."
+YOUNG = "the file changed less than {:g} s before it was listed. The next run looks at it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class ArchiveFiles:
         elif sha256 is not None and (row := self.finished(path, sha256)):
             found.adopted.append(row)
         elif self._is_young(file):
-            found.young[path] = _YOUNG.format(self._settings.settle_seconds)
+            found.young[path] = YOUNG.format(self._settings.settle_seconds)
         elif wanted.expected:
             found.doubtful.append(wanted)
             found.differences[unlike] += 1

@@ -206,9 +206,7 @@ def decode_text(data: bytes, relative_path: str, encoding: str = "auto") -> tupl
     if not data:
         what = f"{relative_path} is empty"
         raise ExportError(what, "The copy may not have finished.")
-    if len(data) > MAX_BYTES:
-        what = f"{relative_path} is larger than {MAX_BYTES // 2**20} MiB, and no export is"
-        raise ExportError(what, "Look what file that is.")
+    check_size(len(data), relative_path)
     encoding = _guess_encoding(data) if encoding == "auto" else encoding
     try:
         text = data.decode(encoding)
@@ -225,6 +223,19 @@ def decode_text(data: bytes, relative_path: str, encoding: str = "auto") -> tupl
         what = f"{relative_path} has more than {MAX_LINES:,} lines, and no export has"
         raise ExportError(what, "Look what file that is.")
     return text.rstrip("\x1a"), encoding  # DOS ends a text so
+
+
+def check_size(size: int, relative_path: str) -> None:
+    """Refuse a file with more bytes than any export has.
+
+    Raises
+    ------
+    ExportError
+        It is larger than :data:`MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        what = f"{relative_path} is larger than {MAX_BYTES // 2**20} MiB, and no export is"
+        raise ExportError(what, "Look what file that is.")
 
 
 def _guess_encoding(data: bytes) -> str:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_classes, annotate_exports
-from anabatch.archive.exports import Export, load_export
-from anabatch.errors import ExportError
 from anabatch.schema import to_table
+from anabatch.stages.exports import PlannedExport, read_exports
 from anabatch.store.actions import FAILED, Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import ANNOTATE
@@ -20,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from anabatch.archive.dialect import Dialect
     from anabatch.archive.layout import Layout
 
-VERSION = 2
+VERSION = 3
+
+WAITING = "waiting:"
+"""Begins the unit of an export for which a date waits: the date keeps the labels that it has."""
+EXPORTS = "exports"
+"""Component of a date's action: SHA-256 of the exports that it was made of, by relative path."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class AnnotateBatch:
     key : str
     recipe : str
         Digest of the recipe.
-    exports : tuple of str
-        Relative paths of the exports.
+    exports : tuple of PlannedExport
+        What the exports held when the key was made.
     acquisitions : tuple of mapping
         The acquisitions of this archive and date.
     other_statuses : mapping
@@ -62,7 +65,7 @@ class AnnotateBatch:
     unit: str
     key: str
     recipe: str
-    exports: tuple[str, ...]
+    exports: tuple[PlannedExport, ...]
     acquisitions: tuple[Mapping[str, Any], ...]
     other_statuses: Mapping[str, frozenset[str]]
     layout: Layout
@@ -91,19 +94,6 @@ def annotate_recipe(vocabulary: str, layout: str) -> Recipe:
     return Recipe(ANNOTATE, VERSION, models={"vocabulary": vocabulary, "layout": layout})
 
 
-def read_exports(
-    root: Path, paths: tuple[str, ...], dialect: Dialect
-) -> tuple[list[Export], list[tuple[str, ExportError]]]:
-    """Read exports; those that cannot be understood come with their error."""
-    exports, bad = [], []
-    for path in paths:
-        try:
-            exports.append(load_export(root / path, path, dialect))
-        except ExportError as error:
-            bad.append((path, error))
-    return exports, bad
-
-
 def load_vocabulary(folder: Path | None, layout: Layout) -> Vocabulary:
     """Read the vocabulary for a layout, with the layout's own tables where it brings some."""
     return Vocabulary.load(folder, codes=layout.code_table, classes=layout.class_table)
@@ -114,12 +104,42 @@ def export_unit(unit: str, path: str) -> str:
     return f"{unit}/{path}"
 
 
+def waits(unit: str, export: PlannedExport, **values: Any) -> Action:
+    """Return the action of an export for which a date's labels wait.
+
+    Parameters
+    ----------
+    unit : str
+        The unit of the date's action.
+    export : PlannedExport
+    **values
+        Archive, date and run of the action.
+    """
+    return Action(
+        stage=ANNOTATE,
+        unit=WAITING + export_unit(unit, export.path),
+        key=action_key(outcome=export.outcome, reason=export.why_not),
+        outcome=export.outcome,
+        reason=export.why_not,
+        components={"relative_path": export.path, "transient": True},
+        **values,
+    )
+
+
 def annotate(batch: AnnotateBatch) -> WrittenPart:
-    """Write the labels of a batch; an export that cannot be understood becomes a failure."""
+    """Write the labels of a batch; an export that cannot be understood becomes a failure.
+
+    If an export is not what the key was made of, no labels are made: those of before stay.
+    """
     vocabulary = load_vocabulary(batch.vocabulary, batch.layout)
-    exports, bad = read_exports(batch.root, batch.exports, batch.layout.export)
+    read = read_exports(batch.root, batch.exports, batch.layout.export)
+    if read.waiting:
+        place: dict[str, Any] = {"archive": batch.archive, "date": batch.date, "run": batch.run}
+        return WrittenPart(
+            None, None, tuple(waits(batch.unit, export, **place) for export in read.waiting)
+        )
     rows = annotate_exports(
-        exports,
+        read.good,
         batch.acquisitions,
         vocabulary,
         archive=batch.archive,
@@ -137,9 +157,10 @@ def annotate(batch: AnnotateBatch) -> WrittenPart:
             reason=str(error),
             components={"relative_path": path},
         )
-        for path, error in bad
+        for path, error in read.bad
     ]
-    done = batch.action(batch.unit, key=batch.key, rows=len(rows))
+    used = {export.path: export.sha256 for export in batch.exports if export.sha256}
+    done = batch.action(batch.unit, key=batch.key, rows=len(rows), components={EXPORTS: used})
     if not rows:
         return WrittenPart(None, None, (done, *failures))
     with PartWriter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 
 import pytest
 
@@ -11,9 +12,11 @@ from anabatch.archive import exports
 from anabatch.archive.dialect import LIS, Columns, Dialect
 from anabatch.archive.exports import ExportRow, load_export, read_export
 from anabatch.archive.records import MAX_FIELDS, RecordReader
+from anabatch.archive.walk import ListedFile
 from anabatch.errors import ExportError
 from anabatch.schema import to_table
-from anabatch.stages.annotate import read_exports
+from anabatch.stages.exports import look_at, read_exports
+from anabatch.store.actions import DEFERRED, FAILED, OK
 from anabatch.vocabulary import Vocabulary
 
 RUN = "20211214/005_SN08030"
@@ -210,14 +213,38 @@ def test_bad_exports_are_named_and_the_good_one_is_read(tmp_path):
     (tmp_path / SCREEN).write_text(text(), encoding="utf-8")
     (folder / "exp_pl_LIS_1_SCREEN.csv").write_bytes(b"\x81")
     (folder / "exp_pl_LIS_2_SCREEN.csv").mkdir()
-    names = [f"{RUN}/exp_pl_LIS_{number}_SCREEN.csv" for number in (1, 2, 3)]
-    good, bad = read_exports(tmp_path, (SCREEN, *names), LIS)
-    assert [export.rows for export in good] == [ROWS]
-    assert [path for path, _ in bad] == names
-    assert ["is no text" in str(bad[0][1]), "irectory" in str(bad[1][1])] == [True, True]
-    assert "cannot be read: No such file" in str(bad[2][1])
-    for path, error in bad:
-        assert path in str(error)
+    names = [f"{RUN}/exp_pl_LIS_{number}_SCREEN.csv" for number in (1, 2)]
+    planned = [look_at(tmp_path, listed(tmp_path, name))[1] for name in (SCREEN, *names)]
+    assert [export.outcome for export in planned] == [OK, OK, FAILED]
+    read = read_exports(tmp_path, planned, LIS)
+    assert [export.rows for export in read.good] == [ROWS]
+    assert [path for path, _ in read.bad] == names
+    assert read.waiting == []
+    assert "is no text" in str(read.bad[0][1])
+    assert "irectory" in str(read.bad[1][1])
+
+
+def listed(root, name):
+    found = (root / name).stat()
+    return ListedFile(name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def test_an_export_that_is_not_what_was_planned_is_waited_for(tmp_path):
+    path = tmp_path / SCREEN
+    path.parent.mkdir(parents=True)
+    path.write_text(text(), encoding="utf-8")
+    planned = look_at(tmp_path, listed(tmp_path, SCREEN))[1]
+    before = path.stat()
+    path.write_text(text().replace("1", "2", 1), encoding="utf-8")  # as long, and its time set back
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    read = read_exports(tmp_path, [planned], LIS)
+    assert (read.good, read.bad) == ([], [])
+    (export,) = read.waiting
+    assert (export.outcome, export.sha256) == (DEFERRED, "")
+    assert "other bytes" in export.why_not
+    path.unlink()
+    (gone,) = read_exports(tmp_path, [planned], LIS).waiting
+    assert "went away" in gone.why_not
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_corrected_code_table_makes_the_labels_anew_and_reads_no_image(laborat
     table.write_text(CODES.replace("402,,dense fine speckled", "402,,speckled"), encoding="utf-8")
     events = run_jobs(config, scan)
     assert not [event for event in events if event["event"] == "commit"]
-    run_jobs(config, annotate)
+    run_jobs(config, annotate, accept=True)
     assert "speckled" in {row[3] for row in annotated(config.store)}
     assert "dense fine speckled" not in {row[3] for row in annotated(config.store)}
 

@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from anabatch.jobs import export_digests
 from anabatch.jobs.export_digests import ExportDigests
 from edited import EditedArchive
 
 from anabatch.archive.layout import load_layout
 from anabatch.archive.listing import list_archive
 from anabatch.config import ScanConfig
+from anabatch.stages.exports import PlannedExport
+from anabatch.store.actions import DEFERRED, OK
 
 LONG_AGO = 1_500_000_000_000_000_000
 
@@ -31,12 +33,11 @@ def look(archive, tmp_path, monkeypatch):
 
     def run(**settings):
         read = []
-        whole = Path.read_bytes
+        whole = export_digests.look_at
 
-        def noted(path):
-            if path.suffix == ".csv":
-                read.append(path.name)
-            return whole(path)
+        def noted(root, file):
+            read.append(file.name)
+            return whole(root, file)
 
         listing = list_archive(archive.root, load_layout("dated"))
         scan = ScanConfig(**({"rehash_share": 0.0, "ignore_ctime": True} | settings))
@@ -48,8 +49,8 @@ def look(archive, tmp_path, monkeypatch):
         digests = ExportDigests(context, SimpleNamespace(name="sim", path=archive.root))
         paths = [file.relative_path for file in listing.exports]
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "read_bytes", noted)
-            found = {path: digests.of(path) for path in paths}
+            patched.setattr(export_digests, "look_at", noted)
+            found = {path: digests.of(path).digest for path in paths}
         digests.save()
         return found, read
 
@@ -95,13 +96,63 @@ def test_a_share_is_read_again_whatever_its_times_say(look):
     assert sorted(name for turn in turns for name in turn) == sorted(look(rehash_share=1.0)[1])
 
 
-def test_the_digest_of_a_vanished_export_says_why(archive, tmp_path):
+def listed(archive, tmp_path, awaited=(), **settings):
     listing = list_archive(archive.root, load_layout("dated"))
     context = SimpleNamespace(
-        config=SimpleNamespace(scan=ScanConfig()),
+        config=SimpleNamespace(scan=ScanConfig(**settings)),
         store=SimpleNamespace(root=tmp_path),
         listing=lambda _: listing,
     )
-    digests = ExportDigests(context, SimpleNamespace(name="sim", path=archive.root))
+    digests = ExportDigests(context, SimpleNamespace(name="sim", path=archive.root), awaited)
+    return digests, [file.relative_path for file in listing.exports]
+
+
+def test_an_export_that_vanished_or_changed_since_it_was_listed_is_deferred(archive, tmp_path):
+    digests, (first, second, third) = listed(archive, tmp_path)
     archive.exports()[0].unlink()
-    assert digests.of(listing.exports[0].relative_path) == "unreadable: No such file or directory"
+    archive.exports()[0].write_bytes(b"other")
+    assert [digests.of(path).outcome for path in (first, second, third)] == [DEFERRED, DEFERRED, OK]
+    assert "went away" in digests.of(first).why_not
+    assert "changed while it was read" in digests.of(second).why_not
+    assert digests.of(second).sha256 == ""
+
+
+def test_an_export_that_has_not_settled_is_deferred_unless_it_was_seen_before(archive, tmp_path):
+    first, *_ = archive.exports()
+    settings = {"settle_seconds": 600.0, "ignore_ctime": True}
+    first.touch()
+    digests, (path, other, _) = listed(archive, tmp_path, **settings)
+    assert digests.of(path).outcome == DEFERRED
+    assert "less than 600 s" in digests.of(path).why_not
+    assert digests.of(other).outcome == OK
+
+
+def test_an_export_that_is_too_large_is_known_to_be_none_and_not_read(
+    archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("anabatch.archive.exports.MAX_BYTES", 10)
+    digests, (path, *_) = listed(archive, tmp_path)
+    monkeypatch.setattr("anabatch.stages.exports.read_file", lambda *_, **__: pytest.fail("read"))
+    assert digests.of(path).outcome == OK
+    assert "is larger than" in digests.of(path).why_not
+
+
+def test_what_is_awaited_is_read_whatever_its_times_say(archive, look, tmp_path, monkeypatch):
+    look()
+    read = []
+
+    def noted(_, file):
+        read.append(file)
+        return b"", PlannedExport(file)
+
+    monkeypatch.setattr(export_digests, "look_at", noted)
+    digests, paths = listed(
+        archive, tmp_path, archive_paths(archive)[:1], rehash_share=0.0, ignore_ctime=True
+    )
+    for path in paths:
+        digests.of(path)
+    assert [file.relative_path for file in read] == paths[:1]
+
+
+def archive_paths(archive):
+    return [path.relative_to(archive.root).as_posix() for path in archive.exports()]

@@ -53,7 +53,7 @@ class Laboratory:
 
     def night(self, job=scan_job, only_date=None, **scan):
         """Scan, and return the events; by default no unchanged file is read again."""
-        guards = scan.pop("guards", {"vanished_share": 0.2})
+        guards = {"recompute_share": 1.0} | scan.pop("guards", {})
         settings = {"rehash_share": 0.0} | scan
         return run_jobs(self.config(scan=settings, guards=guards), job, only_date=only_date)
 
