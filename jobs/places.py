@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from anabatch.archive.walk import is_below
 from anabatch.errors import GuardError
-from anabatch.store.actions import DEFERRED, Action
+from anabatch.store.actions import DEFERRED, FAILED, OK, Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import LIST, SCAN
 
+from .stale import UNREAD
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from .context import Context
     from .stale import ArchiveFiles
@@ -21,6 +24,11 @@ _FEW = 3
 
 _MOUNTED = "Is the disk mounted? If the images were deleted on purpose: --accept-vanished."
 _ANOTHER = "If this is another archive, give it another name."
+_WHOLE = (
+    "Is the disk mounted, and whole? Put good copies in their place; if they are meant to go: "
+    "--accept-vanished."
+)
+_REASONS_SHOWN = 3
 
 
 def gone(context: Context, files: ArchiveFiles) -> list[Action]:
@@ -51,6 +59,52 @@ def _guard(context: Context, name: str, known: int, away: int, lost: int) -> Non
         raise GuardError(what, _MOUNTED)
 
 
+def whole_images(context: Context) -> dict[str, set[str]]:
+    """Return the acquisitions that are whole images, by archive."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for action in context.store.state.stage(SCAN):
+        if action.outcome == OK:
+            found[action.archive].add(action.unit)
+    return found
+
+
+def refuse_bad_images(
+    context: Context, whole: Mapping[str, set[str]], gone: Iterable[Action]
+) -> None:
+    """Stop a run that would take away too many images, of which some have turned bad.
+
+    Parameters
+    ----------
+    context : Context
+        With the rows of this run in its state, and what is gone not yet taken out.
+    whole : mapping
+        The acquisitions that were whole images before, by archive.
+    gone : iterable of Action
+        Acquisitions that the run would take out.
+
+    Raises
+    ------
+    GuardError
+        They are all, or more than the share that is allowed.
+    """
+    if context.accept_vanished:
+        return
+    taken = {action.unit for action in gone}
+    for name, units in whole.items():
+        rows = [context.store.state.get(SCAN, unit) for unit in sorted(units)]
+        bad = [row for row in rows if row and row.outcome == FAILED and row.unit not in taken]
+        lost = len(units & taken) + len(bad)
+        allowed = context.config.guards.vanished_share * len(units)
+        if bad and (lost == len(units) or (lost >= _FEW and lost > allowed)):
+            why = Counter(str(row.reason).partition(". ")[0] for row in bad)
+            named = "; ".join(f"{text} ({n})" for text, n in why.most_common(_REASONS_SHOWN))
+            what = (
+                f"of the {len(units)} images of archive {name} that were whole, {len(bad)} are so "
+                f"no longer, and {lost - len(bad)} are gone: {named}"
+            )
+            raise GuardError(what, _WHOLE)
+
+
 def refuse_lost_exports(
     context: Context, archive: str, known: Collection[str], lost: Collection[str]
 ) -> None:
@@ -79,7 +133,13 @@ def refuse_lost_exports(
 
 
 def list_action(
-    context: Context, files: ArchiveFiles, path: str, outcome: str, reason: str
+    context: Context,
+    files: ArchiveFiles,
+    path: str,
+    outcome: str,
+    reason: str,
+    *,
+    unread: bool = False,
 ) -> Action:
     """Return the row of a place that cannot be read, or of a file that waits.
 
@@ -91,6 +151,8 @@ def list_action(
         Relative path.
     outcome : {'failed', 'deferred'}
     reason : str
+    unread : bool
+        Whether it is a file that cannot be read now, and of which the row stands.
     """
     place = path.encode("utf-8", "backslashreplace").decode()
     return Action(
@@ -101,7 +163,7 @@ def list_action(
         date=files.listing.dates.get(path),
         outcome=outcome,
         reason=reason,
-        components={"relative_path": place},
+        components={"relative_path": place} | ({UNREAD: True} if unread else {}),
         run=context.run,
     )
 
@@ -136,8 +198,8 @@ def keep_listed(
 
 
 def _still_waits(files: ArchiveFiles, action: Action) -> bool:
-    """Tell whether a file was deferred, and this run did not get to it."""
-    if action.outcome != DEFERRED:
+    """Tell whether a file was deferred, or could not be read, and this run did not get to it."""
+    if action.outcome != DEFERRED and not action.components.get(UNREAD):
         return False
     path = str(action.components["relative_path"])
     if path in files.here:

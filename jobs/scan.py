@@ -17,7 +17,7 @@ from .batches import Apart, Blame
 from .guards import refuse_recompute
 from .images import drop_unshown
 from .job import Job
-from .places import gone, keep_listed, list_action
+from .places import gone, keep_listed, list_action, refuse_bad_images, whole_images
 from .stale import SHARE, ArchiveFiles, ToRead
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def run(context: Context) -> None:
     found = plan(context)
     refuse_recompute(context, {(SCAN, f"{a}/{path}"): why for a, _, path, why in found.reasons})
     taking = _Taking(context, found)
+    whole = whole_images(context)
     for action in found.adopted:
         context.adopt(action)
     try:
@@ -136,8 +137,10 @@ def run(context: Context) -> None:
         )
     finally:
         taking.save()
+    refuse_bad_images(context, whole, found.gone)
     context.store.state.delete(found.gone)
-    keep_listed(context, found.files, (*found.problems, *found.young, *taking.deferred))
+    listed = (*found.problems, *found.young, *taking.deferred, *taking.unread)
+    keep_listed(context, found.files, listed)
     drop_unshown(context.store.state)
     _say(context, found, taking)
     _warn_of_sizes(context, taking.made)
@@ -154,11 +157,14 @@ class _Taking:
         Rows that were made.
     deferred : list of Action
         Files that did not hold still.
+    unread : list of Action
+        Files that cannot be read now, and whose rows stand.
     """
 
     def __init__(self, context: Context, found: ScanPlan) -> None:
         self.made: list[Action] = []
         self.deferred: list[Action] = []
+        self.unread: list[Action] = []
         self._context = context
         self._files = {files.archive.name: files for files in found.files}
         self._saved = time.monotonic()
@@ -195,6 +201,10 @@ class _Taking:
             list_action(self._context, files, path, DEFERRED, reason)
             for path, reason in result.deferred
         ]
+        self.unread += [
+            list_action(self._context, files, path, FAILED, reason, unread=True)
+            for path, reason in result.unread
+        ]
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
 
@@ -207,7 +217,9 @@ class _Taking:
 
         def give_up_one(batch: ScanBatch, blame: Blame) -> None:
             result = give_up(batch, blame.reason)
-            marked = [replace(a, components=a.components | blame.components) for a in result.actions]
+            marked = [
+                replace(a, components=a.components | blame.components) for a in result.actions
+            ]
             self.take(batch, replace(result, part=replace(result.part, actions=tuple(marked))))
 
         return Apart(split, give_up_one)
@@ -226,10 +238,15 @@ def _say(context: Context, found: ScanPlan, taking: _Taking) -> None:
         path = action.components["relative_path"]
         text = f"archive {action.archive}: {path!r} waits: {action.reason}"
         context.reporter.warn("deferred", text, archive=action.archive, path=path)
+    for action in taking.unread:
+        path = action.components["relative_path"]
+        text = f"archive {action.archive}: {path!r}: {action.reason}: what is known of it stands"
+        context.reporter.warn("problem", text, archive=action.archive, path=path)
     made, gone = len(taking.made), len(found.gone)
     total = sum(files.wanted_images for files in found.files)
-    unchanged = total - made - len(waiting)
+    unchanged = total - made - len(waiting) - len(taking.unread)
     notes = f", {len(waiting)} left for the next run" if waiting else ""
+    notes += f", {len(taking.unread)} that cannot be read now" if taking.unread else ""
     context.reporter.say(
         "scanned",
         f"scan: {made} new or changed images, {gone} gone, {unchanged} unchanged{notes}",
@@ -237,6 +254,7 @@ def _say(context: Context, found: ScanPlan, taking: _Taking) -> None:
         gone=gone,
         unchanged=unchanged,
         deferred=len(waiting),
+        unread=len(taking.unread),
         looked=sum(len(batch.files) for batch in found.looks),
     )
 
@@ -321,6 +339,7 @@ def _batch(context: Context, files: ArchiveFiles, items: Sequence[ToRead]) -> Sc
         pixels_per_reference_pixel=files.archive.pixels_per_reference_pixel,
         recipe=files.digest,
         expected={item.file.relative_path: item.expected for item in items},
+        whole=frozenset(filter(files.is_whole, (item.file.relative_path for item in items))),
         why={item.file.relative_path: str(item.reason) for item in items},
         run=context.run,
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from anabatch.archive.acquisition import acquisition_id
 from anabatch.archive.walk import is_below
 from anabatch.stages.scan import scan_recipe
-from anabatch.store.actions import FAILED, Action
+from anabatch.store.actions import FAILED, OK, Action
 from anabatch.store.attempts import Place
-from anabatch.store.live import SCAN
+from anabatch.store.live import LIST, SCAN
 from anabatch.store.recipes import Cause, Reason, difference
 from anabatch.store.statcache import Comparison, StatCache
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHARE = Reason(Cause.INPUT, "other bytes under an unchanged time")
 """Why an unchanged file whose turn it is to be read is not what it was, if it is not."""
+UNREAD = "unread"
+"""Component of the failure of a file that cannot be read now: what was known of it stands."""
 TICK = "it may have been written to right after it was read"
 """Why it is not known what an unchanged file holds."""
 
@@ -166,6 +168,20 @@ class ArchiveFiles:
             and not self._damage(action.part)
         )
 
+    def is_whole(self, path: str) -> bool:
+        """Whether a file has the row of a whole image, and that row can be read."""
+        action = self._context.store.state.get(SCAN, self._unit(path))
+        return action is not None and action.outcome == OK and not self._damage(action.part)
+
+    @cached_property
+    def _unread(self) -> dict[str, str]:
+        """Why files could not be read when they were last to be, by relative path."""
+        return {
+            str(action.components["relative_path"]): action.reason or ""
+            for action in self._context.store.state.stage(LIST)
+            if action.archive == self.archive.name and action.components.get(UNREAD)
+        }
+
     def as_read(self, file: ListedFile) -> ListedFile:
         """Return a file as the comparison with what is read takes it."""
         return file._replace(inode=0) if self._settings.ignore_inode else file
@@ -192,7 +208,10 @@ class ArchiveFiles:
         path = file.relative_path
         sha256, unlike = self._known_bytes(file)
         wanted = self._to_read(file, sha256, unlike)
-        if wanted is None:
+        if wanted is None and path in self._unread:
+            retry = Reason(Cause.RETRY, self._unread[path])
+            found.doubtful.append(ToRead(file, retry, frozenset({str(sha256)})))
+        elif wanted is None:
             found.unchanged.append(file)
         elif sha256 is not None and (row := self.finished(path, sha256)):
             found.adopted.append(row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anabatch.archive.acquisition import acquire, unreadable
 from anabatch.archive.reading import largest_file, read_file
-from anabatch.errors import InputError, UnsettledFileError
+from anabatch.errors import InputError, UnreadableImageError, UnsettledFileError
 from anabatch.schema import to_table
 from anabatch.store.actions import FAILED, OK, Action
 from anabatch.store.keys import action_key
@@ -67,6 +67,9 @@ class ScanBatch:
         why it could not be read. If it turns out so, its row is there already.
     why : mapping
         By relative path, why the file is read.
+    whole : frozenset of str
+        Relative paths of files that have the row of a whole image: it stays while they cannot be
+        read.
     sequence : int
     run : str
     """
@@ -83,6 +86,7 @@ class ScanBatch:
     known: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[str, frozenset[str]] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
     sequence: int = 0
     run: str = ""
 
@@ -115,11 +119,14 @@ class ScanResult:
         The files that were read.
     deferred : tuple of (str, str)
         Relative path and reason of files that did not hold still.
+    unread : tuple of (str, str)
+        Those of files that cannot be read now, and whose rows stay.
     """
 
     part: WrittenPart
     seen: tuple[Seen, ...]
     deferred: tuple[tuple[str, str], ...]
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> str | None:
@@ -148,7 +155,7 @@ def scan(batch: ScanBatch) -> ScanResult:
     """Read every file of a batch once and write its row. A bad file gets a row with the reason."""
     readings = _Readings(batch)
     rows = [_row(batch, *reading) for reading in readings]
-    return ScanResult(_write(batch, rows), tuple(readings.seen), tuple(readings.deferred))
+    return readings.result(_write(batch, rows))
 
 
 def look(batch: ScanBatch) -> tuple[ScanResult, tuple[ListedFile, ...]]:
@@ -163,8 +170,7 @@ def look(batch: ScanBatch) -> tuple[ScanResult, tuple[ListedFile, ...]]:
     """
     readings = _Readings(batch)
     other = tuple(file for file, _, _ in readings)
-    nothing = WrittenPart(None, None, ())
-    return ScanResult(nothing, tuple(readings.seen), tuple(readings.deferred)), other
+    return readings.result(WrittenPart(None, None, ())), other
 
 
 def give_up(batch: ScanBatch, reason: str) -> ScanResult:
@@ -176,7 +182,7 @@ def give_up(batch: ScanBatch, reason: str) -> ScanResult:
         if data is not None:  # then it is not tried again before its bytes change
             row["file_sha256"] = hashlib.sha256(data).hexdigest()
         rows.append((file, row))
-    return ScanResult(_write(batch, rows), tuple(readings.seen), tuple(readings.deferred))
+    return readings.result(_write(batch, rows))
 
 
 class _Readings:
@@ -188,12 +194,19 @@ class _Readings:
         The files that were read, as expected or not.
     deferred : list of (str, str)
         Those that did not hold still.
+    unread : list of (str, str)
+        Those that cannot be read now, and whose rows stay.
     """
 
     def __init__(self, batch: ScanBatch) -> None:
         self._batch = batch
         self.seen: list[Seen] = []
         self.deferred: list[tuple[str, str]] = []
+        self.unread: list[tuple[str, str]] = []
+
+    def result(self, part: WrittenPart) -> ScanResult:
+        """Return what became of the files, with the part of their rows."""
+        return ScanResult(part, tuple(self.seen), tuple(self.deferred), tuple(self.unread))
 
     def __iter__(self) -> Iterator[tuple[ListedFile, bytes | None, str]]:
         """Yield file and content, or file, None, and why it cannot be read."""
@@ -207,7 +220,9 @@ class _Readings:
             except UnsettledFileError as error:
                 self.deferred.append((file.relative_path, str(error)))
             except InputError as error:
-                if str(error) not in expected:
+                if isinstance(error, UnreadableImageError) and file.relative_path in batch.whole:
+                    self.unread.append((file.relative_path, str(error)))
+                elif str(error) not in expected:
                     yield file, None, str(error)
             else:
                 sha256 = hashlib.sha256(data).hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
 import shutil
 import time
@@ -295,32 +297,108 @@ def test_a_bad_file_is_not_read_again_before_it_changes(lab, reads):
     assert (reads, lab.version) == ([], version)
 
 
-def test_a_file_without_permission_is_tried_every_night_and_told_once(lab, monkeypatch):
-    path, version = lab.paths[0], lab.version
-    path.chmod(0o600)  # so that it is looked at
-    opened = os.open
+@contextlib.contextmanager
+def refused(*paths):
+    """Let the system refuse to open files."""
+    opened, names = os.open, {str(path) for path in paths}
 
     def refuse(name, *arguments, **options):
-        if str(name) == str(path):
+        if str(name) in names:
             raise PermissionError(13, "Permission denied")
         return opened(name, *arguments, **options)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", refuse)
+        yield
+
+
+DENIED = "the file cannot be read: Permission denied"
+
+
+def test_a_new_file_without_permission_is_tried_every_night_and_told_once(lab):
+    path, version = lab.root / DAY / "new.bmp", lab.version
+    draw(path, 60)
+    with refused(path):
         lab.night()
         failed = lab.action(path)
-        assert (failed.outcome, failed.reason) == (
-            "failed",
-            "the file cannot be read: Permission denied",
-        )
+        assert (failed.outcome, failed.reason) == ("failed", DENIED)
         assert lab.version == version + 1
         lab.night()
         assert lab.action(path) == failed
         assert lab.version == version + 1
     lab.night()
     assert lab.action(path).outcome == "ok"
-    why = lab.action(path).components["why"]
-    assert why == "RETRY the file cannot be read: Permission denied"
+    assert lab.action(path).components["why"] == f"RETRY {DENIED}"
+
+
+def test_files_that_cannot_be_read_keep_their_rows_and_are_in_quarantine_until_they_can(lab, reads):
+    before, version = lab.rows(), lab.version
+    for path in lab.paths:
+        path.chmod(0o600)  # so that they are looked at
+    with refused(*lab.paths):
+        events = lab.night()
+        (scanned,) = told(events, "scanned")
+        assert (scanned["unread"], scanned["unchanged"]) == (6, 0)
+        assert len(told(events, "problem")) == 6
+        assert lab.rows() == before
+        assert [(a.stage, a.reason) for a in lab.state.failures()] == [(LIST, DENIED)] * 6
+        assert lab.version == version + 1
+        lab.night()
+        assert lab.version == version + 1
+    lab.night(only_date=dt.date(2020, 1, 1))  # a night that does not get to them
+    assert len(lab.state.failures()) == 6
+    lab.night()
+    assert (lab.rows(), lab.state.failures()) == (before, [])
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_pixels": 100_000}])
+def test_an_unreadable_file_of_the_nights_share_stays_in_quarantine_on_other_nights(lab, settings):
+    before = lab.action(lab.paths[0])
+    with refused(lab.paths[0]):
+        lab.night(rehash_share=1.0, **settings)
+        assert lab.action(lab.paths[0]) == before
+        lab.night(rehash_share=0.0, **settings)
+        assert [a.reason for a in lab.state.failures()] == [DENIED]
+    lab.night(rehash_share=0.0, **settings)
+    assert lab.state.failures() == []
+    assert lab.action(lab.paths[0]).outcome == "ok"
+
+
+def test_many_images_that_turn_bad_are_refused_every_night_and_nothing_is_committed(lab):
+    kept, version = {path: path.read_bytes() for path in lab.paths}, lab.version
+    before = lab.rows()
+    for path in lab.paths[:2]:
+        path.write_bytes(b"")
+    lab.paths[2].unlink()
+    words = r"of the 6 images of archive sim that were whole, 2 are so no longer, and 1 are gone"
+    for _ in range(2):  # then the finished rows of the first night are found again
+        with pytest.raises(GuardError, match=words) as caught:
+            lab.night()
+        assert "the file is empty (2)" in caught.value.what
+        assert "--accept-vanished" in caught.value.remedy
+        assert (lab.rows(), lab.version) == (before, version)
+    for path, data in kept.items():
+        path.write_bytes(data)
+    lab.night()
+    assert lab.rows() == before
+
+
+def test_all_images_turned_bad_are_refused_however_few_until_it_is_accepted(tmp_path):
+    lab = Laboratory(tmp_path, images=2)
+    lab.night()
+    for path in lab.paths:
+        path.write_bytes(b"no picture")
+    with pytest.raises(GuardError, match="2 are so no longer"):
+        lab.night()
+    lab.night(job=SimpleNamespace(run=accepting))
+    assert {action.outcome for action in lab.state.stage(SCAN)} == {"failed"}
+
+
+def test_two_bad_images_of_six_go_to_quarantine(lab):
+    for path in lab.paths[:2]:
+        path.write_bytes(b"")
+    lab.night()
+    assert len(lab.state.failures()) == 2
 
 
 def test_other_settings_make_all_rows_anew_and_say_which(lab):
