@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
-from anabatch.errors import ConfigurationError
+from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.features.vgg16 import SIDE, features_digest
 from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key, featurize_recipe
 from anabatch.store.attempts import Place
@@ -90,18 +90,24 @@ class FeaturizePlan:
         Live cell parts whose features are missing or of another recipe.
     reasons : dict
         Why, by stage and unit.
+    other_sizes : int
+        Live cells whose crops are of another size than the network takes: they are cut anew first.
     """
 
     batches: list[tuple[FeaturizeBatch, WrittenPart]]
     reasons: dict[tuple[str, str], Reason]
+    other_sizes: int
 
 
 def plan(context: Context) -> FeaturizePlan:
     """Compare the live cell parts with the ledger, by action keys, and adopt what is finished."""
     extractor = Extractor.of(context)
     recipe = extractor.recipe
-    parts: dict[str, Action] = {a.part: a for a in context.store.state.stage(CELLS) if a.part}
-    found = FeaturizePlan([], {})
+    live = [action for action in context.store.state.stage(CELLS) if action.part]
+    fit = [action for action in live if action.components.get("crop") == SIDE]
+    parts: dict[str, Action] = {str(action.part): action for action in fit}
+    other_sizes = sum(action.rows for action in live) - sum(action.rows for action in fit)
+    found = FeaturizePlan([], {}, other_sizes)
     for path, cells in parts.items():
         key = featurize_key(str(cells.part_digest), recipe.digest)
         upstream = Reason(Cause.UPSTREAM)
@@ -122,7 +128,13 @@ def graphs(found: FeaturizePlan, threads: int) -> Iterator[tuple[FeaturizeBatch,
 
 
 def run(context: Context) -> None:
-    """Bring the features up to date."""
+    """Bring the features up to date.
+
+    Raises
+    ------
+    MissingRowsError
+        Some cells have no crops of the size that the network takes; all others are done.
+    """
     found = plan(context)
     refuse_recompute(context, found.reasons)
 
@@ -134,3 +146,6 @@ def run(context: Context) -> None:
     threads = context.config.compute.threads
     context.execute("featurize", graphs(found, threads), len(found.batches), done)
     context.commit()
+    if found.other_sizes:
+        what = f"{found.other_sizes} live cells have crops of another size than {SIDE} pixels"
+        raise MissingRowsError(what, "Run `anabatch segment`, for all dates.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,46 +81,59 @@ def _digest(values: Any) -> str:
     return hashlib.sha256(f"{array.shape}{array.dtype}".encode() + array.tobytes()).hexdigest()
 
 
-def described_cells(store: Store) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield, for every array that is there, what determines a cell's row of it, and its digest."""
-    makes = {
-        "crops": {str(a.components["crop"]) for a in store.state.stage(CELLS) if a.part},
-        "features": {str(a.components["extractor"]) for a in store.state.stage(FEATURIZE)},
-    }
-    makes["masks"] = makes["crops"]
-    for array, made in makes.items():
-        try:
-            found = by_cell(store, array)
-        except MissingRowsError:
-            continue
-        if found:
-            (make,) = made if len(made) == 1 else (_newest(store, array),)
-            for cell, values in found.items():
-                yield (array, make, cell), _digest(values)
+def array_digests(store: Store) -> dict[str, dict[str, str]]:
+    """Return, of every array that is there, the digests of its rows by cell id.
+
+    Those of masks say where the cell is, as its id does, and not which of it is nucleus.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for array in ARRAYS:
+        with suppress(MissingRowsError):
+            rows = by_cell(store, array).items()
+            found[array] = {k: _digest(v > 0 if array == "masks" else v) for k, v in rows}
+    return found
 
 
-def _newest(store: Store, array: str) -> str:
-    stage, name = (FEATURIZE, "extractor") if array == "features" else (CELLS, "crop")
-    newest = max((a for a in store.state.stage(stage) if a.part), key=lambda a: a.sequence)
-    return str(newest.components[name])
+def described_cells(
+    store: Store, digests: dict[str, dict[str, str]]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what determines a cell's row of an array, and its digest.
+
+    Parameters
+    ----------
+    store : Store
+    digests : dict
+        As :func:`array_digests` gives them.
+    """
+    crop, extractor = _newest(store, CELLS, "crop"), _newest(store, FEATURIZE, "extractor")
+    makes = {"crops": crop, "masks": crop, "features": extractor}
+    for array, make in makes.items():
+        for cell, digest in digests.get(array, {}).items():
+            yield (array, make, cell), digest
 
 
-def fingerprint(store: Store) -> str:
-    """Return a digest of all that a reader of a store may see."""
+def _newest(store: Store, stage: str, name: str) -> str:
+    made = [action for action in store.state.stage(stage) if action.part]
+    return str(made[-1].components[name]) if made else ""
+
+
+def fingerprint(store: Store, digests: dict[str, dict[str, str]]) -> str:
+    """Return a digest of all that a reader of a store may see.
+
+    Parameters
+    ----------
+    store : Store
+    digests : dict
+        As :func:`array_digests` gives them.
+    """
     seen: dict[str, Any] = {
         name: rows(store, name) for name in ("acquisitions", "annotations", "cells")
     }
-    for array in ARRAYS:
-        try:
-            seen[array] = sorted((k, _digest(v)) for k, v in by_cell(store, array).items())
-        except MissingRowsError as error:
-            seen[array] = str(error)
-    try:
+    with suppress(MissingRowsError):
         seen["clusters"] = rows(store, "clusters")
-    except MissingRowsError as error:
-        seen["clusters"] = str(error)
-    seen["label images"] = sorted(label_images(store).items())
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    seen["label images"] = label_images(store)
+    text = json.dumps([seen, digests], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def whole_contents(store: Store) -> dict[str, Any]:

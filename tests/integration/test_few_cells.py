@@ -1,6 +1,8 @@
 """Archives that have had many cells, and have few."""
 
 import pytest
+from anabatch.jobs import featurize as featurize_job
+from anabatch.jobs import segment as segment_job
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
 
@@ -69,6 +71,18 @@ def test_few_cells_of_other_features_are_in_no_generation_until_there_are_more(t
     told, store = night(**other)
     assert "too_few" not in told
     assert set(store.table("clusters").to_pandas().generation) == {2}
+
+
+def test_crops_of_another_size_are_not_described(tmp_path, night):
+    draw(tmp_path, 1)
+    night()
+    config = make_config(tmp_path / "DATA", tmp_path / "store")
+    small = make_config(tmp_path / "DATA", tmp_path / "store", cells={"crop": 64})
+    run_jobs(small, segment_job, accept=True)
+    with pytest.raises(MissingRowsError, match="6 live cells have crops of another size than 96"):
+        run_jobs(config, featurize_job)
+    _, store = night()
+    assert store.array("features").shape[0] == store.array("crops").shape[0] == 6
 
 
 def test_an_archive_without_a_cell_has_no_embedding_and_is_no_error(tmp_path, night):
