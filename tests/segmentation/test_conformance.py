@@ -7,8 +7,9 @@ import pytest
 
 from anabatch.config import SegmentConfig
 from anabatch.errors import DeviceError
-from anabatch.segmentation import conformance
+from anabatch.segmentation import conformance, recipe
 from anabatch.segmentation.conformance import ConformanceError, Subject
+from anabatch.segmentation.tiling import cut, plan_grid
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.segmentation.watershed import WatershedSegmenter
 
@@ -34,22 +35,37 @@ def test_cellpose_with_the_small_networks(check):
 
 @pytest.fixture(scope="module")
 def full_width(tmp_path_factory):
-    """A network as wide as `cyto3`, never trained."""
+    """Return a network as wide as `cyto3`, never trained, but loud enough to draw masks."""
     import torch
 
     from anabatch.segmentation.cellpose import build_network, save_network
 
-    with torch.random.fork_rng():
+    _, (image,) = recipe.prepare([conformance.FIELD.signal], [1.0], SegmentConfig(), 30.0)
+    tiles = torch.from_numpy(cut(image, plan_grid((image.shape[1], image.shape[2]), 224, 0.1)))
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        path = tmp_path_factory.mktemp("weights") / "full.npz"
-        save_network(build_network([2, 32, 64, 128, 256], 30.0), path)
-    return SegmentConfig(nuclei_model=str(path), cell_model=str(path))
+        net = build_network([2, 32, 64, 128, 256], 30.0).eval()
+        answer, last = net(tiles)[0], net.output[-1]
+        # Around 0 and as strong as a trained one's: as drawn, its answers are all but constant.
+        louder = 5 / answer.std((0, 2, 3))
+        last.bias.copy_((last.bias - answer.mean((0, 2, 3))) * louder)
+        last.weight *= louder[:, None, None, None]
+    path = tmp_path_factory.mktemp("weights") / "full.npz"
+    save_network(net, path)
+    return SegmentConfig(nuclei_model=str(path), cell_model=str(path), flow_threshold=0.0)
 
 
 @pytest.mark.slow
 @CHECKS
 def test_cellpose_at_full_width(check, full_width):
     check(Subject(segmenter_for, full_width, trained=False, devices=devices()))
+
+
+@pytest.mark.slow
+def test_the_network_at_full_width_draws_masks(full_width):
+    found = Subject(segmenter_for, full_width, trained=False).segment(conformance.FIELD.signal)
+    assert found.nuclei.max() > 10
+    assert found.cells.max() > 10
 
 
 class Broken(WatershedSegmenter):
