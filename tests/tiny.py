@@ -10,7 +10,15 @@ from unittest.mock import patch
 from anabatch.jobs import report
 from anabatch.jobs import run as whole_run
 from cheap import draw_tiny
-from contents import by_cell, cell_ids, clusters_by_cell, label_images, whole_contents
+from contents import (
+    array_digests,
+    by_cell,
+    cell_ids,
+    clusters_by_cell,
+    fingerprint,
+    label_images,
+    whole_contents,
+)
 from running import make_config
 
 from anabatch.archive.acquisition import read_signal
@@ -75,6 +83,11 @@ def everything(store: Store) -> dict[str, Any]:
     found["embedding"] = {cell: values.tobytes() for cell, values in embedding.items()}
     found["clusters"] = clusters_by_cell(store)
     return found
+
+
+def seen_in(store: Store) -> str:
+    """Return a digest of all that a reader of a store may see."""
+    return str(fingerprint(store, array_digests(store)))
 
 
 def expect_whole(store: Store) -> None:

@@ -9,8 +9,7 @@ import select
 import sys
 from pathlib import Path
 
-from contents import fingerprint
-from tiny import expect_whole
+from tiny import expect_whole, seen_in
 
 import anabatch
 from anabatch.errors import StoreNotFoundError
@@ -24,7 +23,7 @@ def read(folder: Path) -> dict[str, object]:
         return {}
     try:
         expect_whole(store)
-        return {"version": store.version, "fingerprint": fingerprint(store)}
+        return {"version": store.version, "fingerprint": seen_in(store)}
     except Exception as error:  # noqa: BLE001 (whatever it is, a reader should not meet it)
         return {"version": store.version, "torn": f"{type(error).__name__}: {error}"}
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from breaking import FAULTS, KILL, TEAR, Driver, Ended
 from cheap import draw_tiny
-from contents import fingerprint, whole_contents
-from tiny import add_images, everything, expect_whole, tiny_config
+from contents import whole_contents
+from tiny import add_images, everything, expect_whole, seen_in, tiny_config
 
 import anabatch
 from anabatch.config import Config
@@ -82,11 +82,11 @@ def killed_at(driver: Driver, config: Config, mode: int, place: int, figures: Co
 
 def kill_everywhere(driver, few, undisturbed, tmp_path, *, at_most):
     figures = Counter({"kills": 0, "commits": 0, "acknowledged lost": 0, "parts adopted": 0})
-    config = tiny_config(few, tmp_path / "counted" / "store")
+    config = tiny_config(few, tmp_path / "counted")
     log = tmp_path / "log"
     driver.run(config, watched=str(config.store), log=str(log))
     for number, place in enumerate(places(log, at_most)):
-        config = tiny_config(few, tmp_path / f"{place}" / "store")
+        config = tiny_config(few, tmp_path / f"store-{place}")
         killed_at(driver, config, (KILL, TEAR)[number % 2], place, figures)
         found = everything(anabatch.open_store(config.store))
         for name, expected in undisturbed.items():
@@ -218,7 +218,7 @@ class Fuzz:
             except StoreNotFoundError:
                 self.figures["acknowledged lost"] += 1
                 continue
-            self.fingerprints[version] = fingerprint(store)
+            self.fingerprints[version] = seen_in(store)
             before = parts_of(anabatch.open_store(self.config.store, at=version - 1))
             own = ended.told("commit")[0]["run"]
             brought = {part: run for part, run in parts_of(store).items() if part not in before}
@@ -238,7 +238,7 @@ class Fuzz:
         for version in range(newest - _KEPT + 1, newest + 1):
             if version in self.fingerprints:
                 kept = anabatch.open_store(self.config.store, at=version)
-                assert fingerprint(kept) == self.fingerprints[version], version
+                assert seen_in(kept) == self.fingerprints[version], version
 
     def end(self) -> None:
         """Let one run end, and compare the store with one that is made from scratch."""

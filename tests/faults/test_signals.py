@@ -113,12 +113,11 @@ with cheap_networks():
 """
 
 
-def watched_run(config: Config, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run everything, the report too, under a hook that tells of every change to the archive."""
+def watched_run(config: Config, folder: Path, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run everything, the report too, under a hook that tells of every change below a folder."""
     path = write_toml(config, folder / "anabatch.toml")
-    root = str(config.archives[0].path)
     return subprocess.run(  # noqa: S603 (our own code)
-        [sys.executable, "-c", _WATCHED, root, "run", "-c", str(path)],
+        [sys.executable, "-c", _WATCHED, str(root), "run", "-c", str(path)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
@@ -140,17 +139,17 @@ def test_nothing_below_the_archive_is_opened_for_writing(tmp_path):
     add_images(archive, range(2))
     before = state_of(archive)
     for _ in range(2):
-        ended = watched_run(tiny_config(archive, tmp_path / "store"), tmp_path)
+        ended = watched_run(tiny_config(archive, tmp_path / "store"), tmp_path, archive)
         assert ended.returncode == 0, ended.stderr
         assert "CHANGED" not in ended.stderr
     assert state_of(archive) == before
 
 
 def test_the_hook_sees_what_it_is_there_for(tmp_path):
-    """With the store below the archive, which it should not be, every write is one."""
-    archive = tmp_path / "DATA"
+    """Every write to the store, where it watches that."""
+    archive, store = tmp_path / "DATA", tmp_path / "store"
     add_images(archive, range(2))
-    ended = watched_run(tiny_config(archive, archive / "store"), tmp_path)
+    ended = watched_run(tiny_config(archive, store), tmp_path, store)
     assert "CHANGED open" in ended.stderr
     assert "CHANGED os.rename" in ended.stderr
     assert "CHANGED os.mkdir" in ended.stderr
