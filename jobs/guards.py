@@ -68,12 +68,19 @@ def _counts(stage: str, reason: Reason) -> bool:
 
 
 def _again(context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason]) -> int:
+    return _by_reason(context, stage, reasons).total()
+
+
+def _by_reason(
+    context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason]
+) -> Counter[str]:
+    """Return how many results would be computed again, by why."""
     images = _images_of_parts(context) if stage == FEATURIZE else {}
-    return sum(
-        images.get(unit, 1)
-        for (other, unit), reason in reasons.items()
-        if other == stage and _counts(stage, reason)
-    )
+    found: Counter[str] = Counter()
+    for (other, unit), reason in reasons.items():
+        if other == stage and _counts(stage, reason):
+            found[str(reason)] += images.get(unit, 1)
+    return found
 
 
 def _standing(context: Context, stage: str) -> int:
@@ -90,10 +97,9 @@ def _images_of_parts(context: Context) -> Counter[str]:
 def _describe(
     context: Context, stage: str, reasons: Mapping[tuple[str, str], Reason], allowed: float
 ) -> str:
-    found = (r for (other, _), r in reasons.items() if other == stage and _counts(stage, r))
-    why = Counter(str(reason) for reason in found)
+    why = _by_reason(context, stage, reasons)
     named = "; ".join(f"{text} ({n})" for text, n in why.most_common(_REASONS_SHOWN))
     return (
-        f"{stage}: {_again(context, stage, reasons)} of {_standing(context, stage)} results would be "
+        f"{stage}: {why.total()} of {_standing(context, stage)} results would be "
         f"computed again, more than guards.recompute_share = {allowed} allows: {named}"
     )

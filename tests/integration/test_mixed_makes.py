@@ -39,6 +39,7 @@ def test_features_of_two_makes_are_never_read_as_one_array(own_copy):
         store.array("features")
 
     with session(other, Reporter("json", io.StringIO())) as context:
+        context.accept_recompute = True
         featurize.run(context)
     store = anabatch.open_store(config.store)
     after = store.array("features").compute(scheduler="sync")
