@@ -1,7 +1,9 @@
 """When a run writes a report. The jobs before it do nothing here."""
 
+from types import SimpleNamespace
+
 import pytest
-from anabatch.jobs import report
+from anabatch.jobs import featurize, report, segment
 from anabatch.jobs import run as whole_run
 from running import make_config, run_jobs
 
@@ -13,6 +15,8 @@ from anabatch.store.root import create_store
 def config(tmp_path, monkeypatch):
     for job in ("scan", "annotate", "segment", "featurize", "embed", "cluster"):
         monkeypatch.setattr(getattr(whole_run, job), "run", lambda *_, **__: None)
+    for job in (segment, featurize):
+        monkeypatch.setattr(job, "plan", lambda _: SimpleNamespace(reasons={}))
     monkeypatch.setattr(report, "build_report", lambda _, out, **__: out.write_text("<html>"))
     return make_config(tmp_path, tmp_path / "store")
 
