@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
-from anabatch.stages.annotate import AnnotateBatch, annotate, export_unit, waits
+from anabatch.stages.annotate import (
+    AnnotateBatch,
+    annotate,
+    export_unit,
+    failed_exports,
+    waits,
+)
 from anabatch.store.actions import DEFERRED
 from anabatch.store.attempts import Place
 from anabatch.store.live import ANNOTATE
@@ -91,8 +97,7 @@ def _plan_archive(context: Context, archive: ArchiveConfig, found: AnnotatePlan)
         if not labels.is_whole(date):
             needed |= {unit, *(action.unit for action in rows)}
         elif labels.exports[date] or labels.acquisitions[date]:
-            here = {export_unit(unit, path) for path in labels.exports[date]}
-            needed |= {unit, *(a.unit for a in rows if a.unit in here and not is_kept(a))}
+            needed.add(unit)
             if context.wanted(date):
                 needed |= {action.unit for action in _plan_date(context, labels, date, found)}
     found.gone.extend(
@@ -107,17 +112,23 @@ def _plan_date(
 ) -> list[Action]:
     """Find out what is to be done about a date; return those actions of exports that stay so long."""
     unit = labels.unit(date)
+    here = {export_unit(unit, path) for path in labels.exports[date]}
+    failed = [action for action in labels.rows[unit] if action.unit in here]
     others, waiting = labels.other_statuses(date)
     if waiting := labels.waiting(date) or waiting:
         place: dict[str, Any] = {"archive": labels.archive.name, "date": date, "run": context.run}
         actions = [waits(unit, export, **place) for export in waiting]
         found.waiting.extend(actions)
-        return actions
+        return failed + actions
     key = labels.key(date, others)
     changed = Reason(Cause.INPUT, "exports, images, or labels of other dates")
     anew = standing.reason(context, ANNOTATE, unit, key, labels.recipe, otherwise=changed)
-    if not anew or standing.adopt(context, ANNOTATE, unit, key, Place(labels.archive.name, date)):
-        return []
+    if not anew:
+        return failed
+    if done := standing.adopt(context, ANNOTATE, unit, key, Place(labels.archive.name, date)):
+        failed = failed_exports(done)
+        context.store.state.put(failed)
+        return failed
     found.batches.append(_batch(context, labels, date, unit, key, others))
     found.reasons[ANNOTATE, unit] = anew
     return labels.rows[unit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anabatch.annotations import Vocabulary, annotate_classes, annotate_exports
@@ -27,6 +27,8 @@ WAITING = "waiting:"
 """Begins the unit of an export for which a date waits: the date keeps the labels that it has."""
 EXPORTS = "exports"
 """Component of a date's action: SHA-256 of the exports that it was made of, by relative path."""
+BAD = "bad"
+"""Component of a date's action: why exports cannot be understood, by relative path."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,29 @@ def export_unit(unit: str, path: str) -> str:
     return f"{unit}/{path}"
 
 
+def failed_exports(done: Action) -> list[Action]:
+    """Return the failures of the exports that a date's labels could not be made of.
+
+    Parameters
+    ----------
+    done : Action
+        The date's.
+    """
+    return [
+        replace(
+            done,
+            unit=export_unit(done.unit, path),
+            key=action_key(unit=done.key, path=path),
+            outcome=FAILED,
+            reason=reason,
+            components={"recipe": done.components["recipe"], "relative_path": path},
+            first_row=0,
+            rows=0,
+        )
+        for path, reason in done.components.get(BAD, {}).items()
+    ]
+
+
 def waits(unit: str, export: PlannedExport, **values: Any) -> Action:
     """Return the action of an export for which a date's labels wait.
 
@@ -149,18 +174,10 @@ def annotate(batch: AnnotateBatch) -> WrittenPart:
     )
     if batch.layout.has_classes:
         rows += annotate_classes(batch.acquisitions, vocabulary)
-    failures = [
-        batch.action(
-            export_unit(batch.unit, path),
-            key=action_key(unit=batch.key, path=path),
-            outcome=FAILED,
-            reason=str(error),
-            components={"relative_path": path},
-        )
-        for path, error in read.bad
-    ]
     used = {export.path: export.sha256 for export in batch.exports if export.sha256}
-    done = batch.action(batch.unit, key=batch.key, rows=len(rows), components={EXPORTS: used})
+    facts = {EXPORTS: used, BAD: {path: str(error) for path, error in read.bad}}
+    done = batch.action(batch.unit, key=batch.key, rows=len(rows), components=facts)
+    failures = failed_exports(done)
     if not rows:
         return WrittenPart(None, None, (done, *failures))
     with PartWriter(

@@ -290,6 +290,23 @@ def test_an_export_that_is_none_stays_in_quarantine_when_it_could_not_be_read_fo
     assert "no text" in failure.reason
 
 
+def test_labels_that_are_adopted_bring_their_exports_failures_and_no_others(lab):
+    bad = lab.archive.exports()[0].with_name("exp_pl_LIS_20211213_111758_SN9001_SCREEN.csv")
+    contents = {b"\x81": "no text", b"WellPos;Pattern\r\n": "no header"}
+    for data in contents:
+        bad.write_bytes(data)
+        lab.night()
+    for data, words in contents.items():
+        bad.write_bytes(data)
+        events = lab.night()
+        assert not [event for event in events if event["event"] == "start"]  # adopted
+        (failure,) = lab.actions(FAILED)
+        assert words in failure.reason
+    bad.unlink()
+    lab.night()
+    assert lab.actions(FAILED) == []
+
+
 def test_a_folder_of_exports_alone_that_cannot_be_looked_at_keeps_its_labels(lab, monkeypatch):
     export = lab.archive.exports()[0]
     hidden = export.parent.with_name("002_SN09001")
