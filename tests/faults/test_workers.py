@@ -81,7 +81,7 @@ class Client:
 
     def wait(self):
         """Wait for the end, and for that of all processes that it started."""
-        code = self.process.wait(180)
+        code = self.process.wait(600)
         end = time.monotonic() + 60
         while members(self.process.pid):
             assert time.monotonic() < end, f"left behind: {members(self.process.pid)}"
