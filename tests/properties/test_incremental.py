@@ -315,8 +315,8 @@ class Nights(RuleBasedStateMachine):
         later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)
         root = self.folder / "store"
         with hold_store(root, run="gc", create=False):
-            kept = collect(root, keep, later).kept
-        self.seen = {version: self.seen[version] for version in kept}
+            oldest = collect(root, keep, later).oldest
+        self.seen = {version: seen for version, seen in self.seen.items() if version >= oldest}
 
     def whole_night(self):
         events = self.run(whole_run)
