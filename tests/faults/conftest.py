@@ -86,7 +86,8 @@ def results():
     named = os.environ.get("ANABATCH_FAULT_RESULTS")
     path = Path(named) if named else None
     if path:
-        path.write_text(_TITLE.format(date=datetime.now(UTC).date(), system=platform.platform()))
+        system = f"{platform.system()}, {platform.machine()}"
+        path.write_text(_TITLE.format(date=datetime.now(UTC).date(), system=system))
 
     def add(title, figures):
         if path:
