@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.archive.acquisition import read_signal
 from anabatch.errors import InputError
-from anabatch.report.pictures import CELL_COLOUR, NUCLEUS_COLOUR, field_uri, outlined_field
+from anabatch.report.outlines import CELL_COLOUR, NUCLEUS_COLOUR, outlined_field
+from anabatch.report.pictures import field_uri
 from anabatch.report.section import Section
 from anabatch.store.live import SEGMENT
 
@@ -88,4 +89,4 @@ def _picture(source: Source, image: ImageFile | None, action: Action) -> str:
         root, image.relative_path, expected_sha256=image.sha256, max_pixels=image.pixels
     )
     nuclei, cells = source.store.label_image(action.unit)
-    return field_uri(outlined_field(signal, nuclei, cells)[0])
+    return field_uri(outlined_field(signal, nuclei, cells).picture)
