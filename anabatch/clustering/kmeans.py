@@ -1,4 +1,4 @@
-"""k-means over chunks, and the identity of clusters from one fit to the next.
+"""k-means over chunks.
 
 Restarts decide the quality, so they happen where they are cheap: on a pilot. All rows then only move
 the centres. A fit is :meth:`~BatchKMeans.fit_pilot`; a few rounds, each of which reduces the sums of a
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
@@ -27,22 +26,11 @@ from anabatch.errors import PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
 from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
-from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
-
-__all__ = [
-    "BatchKMeans",
-    "ClusterSums",
-    "match_clusters",
-    "merge",
-    "reduce_tree",
-    "sampled_silhouette",
-    "simplified_silhouette",
-]
 
 _FLOATS = (np.float64, np.float32, np.float16)
 _LLOYD_PASSES = 2
@@ -112,6 +100,9 @@ class BatchKMeans(
         Labels of the clusters that had no rows in the last full pass, and so kept their centres.
     labels_ : ndarray of int32, shape (n,)
         Only after :meth:`fit`.
+    shift_ : float
+        Only after :meth:`lloyd_update`: squared length of the last step of all centres, as a share of
+        the mean squared distance of the rows.
     n_features_in_ : int
 
     References
@@ -234,6 +225,29 @@ class BatchKMeans(
         self.empty_clusters_ = np.empty(0, dtype=np.int32)
         return self.number_by_size()
 
+    def start_at(self, centers: ArrayLike, numbers: ArrayLike) -> Self:
+        """Take centres as they are, as those of an older fit, in place of :meth:`fit_pilot`.
+
+        Parameters
+        ----------
+        centers : array-like of float, shape (k, d)
+        numbers : array-like of int, shape (k,)
+            Their labels.
+
+        Returns
+        -------
+        BatchKMeans
+            Itself, which no row has gone into.
+        """
+        self._check_parameters()
+        rows = validate_data(self, centers, dtype=np.float64)
+        self.cluster_centers_ = np.array(rows, dtype=np.float64)
+        self.cluster_numbers_ = np.arange(self.n_clusters, dtype=np.int32)
+        self.counts_ = np.zeros(self.n_clusters, dtype=np.int64)
+        self.inertia_ = float("nan")
+        self.empty_clusters_ = np.empty(0, dtype=np.int32)
+        return self.renumber(numbers)
+
     def _check_parameters(self) -> None:
         names = ("n_clusters", "restarts", "pilot_rows", "minibatch_rows", "chunk_size")
         check_integers({name: getattr(self, name) for name in names}, least=1)
@@ -324,6 +338,7 @@ class BatchKMeans(
         filled = sums.counts > 0
         centers = self.cluster_centers_.copy()
         centers[filled] = sums.sums[filled] / sums.counts[filled, None]
+        self.shift_ = _shift(self.cluster_centers_, centers, sums)
         self.cluster_centers_ = centers
         self.counts_ = sums.counts
         self.empty_clusters_ = self.cluster_numbers_[~filled]
@@ -427,49 +442,6 @@ class BatchKMeans(
             yield rows[start : start + self.chunk_size]
 
 
-def match_clusters(old: ArrayLike, new: ArrayLike, k_old: int, k_new: int) -> NDArray[np.int32]:
-    """Find for every new cluster the old one that it continues, so that cluster 7 stays cluster 7.
-
-    Parameters
-    ----------
-    old : array-like of int, shape (n,)
-        Labels from 0 to `k_old - 1`.
-    new : array-like of int, shape (n,)
-        Labels of the same rows, from 0 to `k_new - 1`.
-    k_old : int
-        One more than the highest number that was ever given: numbers are not used twice.
-    k_new : int
-
-    Returns
-    -------
-    ndarray of int32, shape (k_new,)
-        The number of each new cluster: an old one, by the assignment with the most rows in common,
-        or a fresh one from `k_old` on if no old cluster is left that shares a row with it.
-
-    References
-    ----------
-    Kuhn, H. (1955). The Hungarian method for the assignment problem. Naval Research Logistics
-    Quarterly 2, 83-97.
-
-    Examples
-    --------
-    >>> match_clusters([0, 0, 1, 1, 1], [1, 1, 0, 0, 2], k_old=2, k_new=3)
-    array([1, 0, 2], dtype=int32)
-    """
-    left, right = np.asarray(old, dtype=np.intp), np.asarray(new, dtype=np.intp)
-    if left.shape != right.shape:
-        message = f"old and new labels are not of the same rows: {left.shape} and {right.shape}"
-        raise ValueError(message)
-    common = np.bincount(left * k_new + right, minlength=k_old * k_new).reshape(k_old, k_new)
-    numbers = np.full(k_new, -1, dtype=np.int32)
-    for before, after in zip(*linear_sum_assignment(common, maximize=True), strict=True):
-        if common[before, after]:
-            numbers[after] = before
-    fresh = numbers < 0
-    numbers[fresh] = k_old + np.arange(fresh.sum())
-    return numbers
-
-
 def _nearest(
     rows: NDArray[Any], centers: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -482,8 +454,30 @@ def _nearest(
 
 def _sum_chunk(rows: NDArray[Any], centers: NDArray[np.float64]) -> ClusterSums:
     nearest, squared = _nearest(rows, centers)
-    k, width = centers.shape
-    sums = np.empty((k, width))
-    for column in range(width):  # bincount adds in the order of the rows, on every machine
+    return sum_rows(rows, nearest, squared, len(centers))
+
+
+def sum_rows(
+    rows: NDArray[Any], nearest: NDArray[np.intp], squared: NDArray[np.float64], k: int
+) -> ClusterSums:
+    """Sum up rows by the cluster that each was assigned to.
+
+    Parameters
+    ----------
+    rows : ndarray of float, shape (n, d)
+    nearest : ndarray of intp, shape (n,)
+        From 0 to k - 1.
+    squared : ndarray of float64, shape (n,)
+        Squared distances to the clusters' centres.
+    k : int
+    """
+    sums = np.empty((k, rows.shape[1]))
+    for column in range(rows.shape[1]):  # bincount adds in the order of the rows, on every machine
         sums[:, column] = np.bincount(nearest, weights=rows[:, column], minlength=k)
     return ClusterSums(np.bincount(nearest, minlength=k), sums, float(squared.sum()))
+
+
+def _shift(old: NDArray[np.float64], new: NDArray[np.float64], sums: ClusterSums) -> float:
+    step = float(np.square(new - old).sum())
+    spread = sums.inertia / max(int(sums.counts.sum()), 1)
+    return step / spread if spread > 0 else 0.0

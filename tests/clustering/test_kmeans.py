@@ -14,16 +14,10 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.utils.estimator_checks import check_estimator
 
-from anabatch.clustering import (
-    BatchKMeans,
-    ClusterSums,
-    match_clusters,
-    merge,
-    reduce_tree,
-    sampled_silhouette,
-    simplified_silhouette,
-)
+from anabatch.clustering import BatchKMeans, ClusterSums, match_clusters, merge
 from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.reduction import reduce_tree
+from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
 
 
 @pytest.fixture(scope="module")
