@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from anabatch.report import (
     cluster_labels,
     components,
@@ -21,7 +19,7 @@ from anabatch.report import (
 )
 from anabatch.report.population import read_population
 from anabatch.report.source import News, Source
-from anabatch.report.text import number, percent, plural, shown
+from anabatch.report.templating import environment
 from anabatch.store.durable import replace_text
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def build_report(
         A part of the store is damaged.
     """
     source = Source(store, config, news.run, news.events, archive_roots or {}, news.since)
-    page = _environment().get_template("report.html")
+    page = environment().get_template("report.html")
     html = page.render(title=title, sections=_sections(source))
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(out, html)
@@ -100,17 +98,3 @@ def _sections(source: Source) -> list[Section]:
         cluster_labels.section(source, population, model),
         log.section(source),
     ]
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("anabatch.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "percent": percent}
-    environment.globals["plural"] = plural
-    return environment
