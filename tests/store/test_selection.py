@@ -1,0 +1,135 @@
+"""Cells by a condition: what DuckDB sees of them, and what it does not."""
+
+import datetime as dt
+
+import pytest
+from making import MONDAY, TUESDAY, Maker, acquisition_row
+
+from anabatch.errors import ConfigurationError, PartCorruptError
+from anabatch.schema import to_table
+from anabatch.store.actions import Action
+from anabatch.store.collections import Collections
+from anabatch.store.live import ANNOTATE
+from anabatch.store.selection import select_cells, selection_columns
+
+
+def annotation(image, label, **changes):
+    row = {
+        "acquisition_id": f"a-{image}",
+        "image_id": image,
+        "archive": "hard-drive",
+        "date": MONDAY,
+        "sample": "1",
+        "label": label,
+        "axis": "pattern",
+        "code": 14,
+        "raw": label,
+        "source_file": "e.csv",
+        "source_row": 1,
+        "flag": None,
+        "reason": None,
+        "repeats": 0,
+        "superseded_by": None,
+    }
+    return row | changes
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Four images in two parts: labelled twice, once, never, and once."""
+    maker = Maker(tmp_path / "store")
+    rows = [
+        acquisition_row(f"i{number}", date=MONDAY if number < 3 else TUESDAY)
+        for number in range(1, 5)
+    ]
+    again = acquisition_row("i1", acquisition_id="a-again", date=dt.date(2022, 1, 1), plate="late")
+    maker.acquisitions([*rows, again])
+    maker.cells({"i1": 3, "i2": 2}, 2)
+    maker.cells({"i3": 2, "i4": 4}, 3)
+    labels = [("i1", "golgi"), ("i1", "nucleolar"), ("i2", "nucleolar"), ("i4", "o'x")]
+    with maker.part("annotations") as part:
+        table = [annotation(image, label) for image, label in labels]
+        lost = annotation("i1", "golgi", image_id=None, acquisition_id=None, flag="missing_image")
+        part.rows("annotations", to_table("annotations", [*table, lost]))
+        done = Action(ANNOTATE, "u", "k", archive="hard-drive", rows=5, sequence=1)
+        maker.store.state.put(part.finish([done]).actions)
+    return maker.store
+
+
+def chosen(store, where):
+    """Return the selected cells' ids."""
+    collections = Collections(store.root, store.state)
+    table = collections.table("cells").to_pandas()
+    found = []
+    for live in select_cells(collections, where):
+        rows = set(live.indices().tolist())
+        here = table[(table.part == live.path) & table.row.isin(rows)]
+        assert len(here) == live.rows == len(rows)
+        found += here.cell_id.tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("where", "cells"),
+    [
+        ("label = 'nucleolar'", ["i1-0", "i1-1", "i1-2", "i2-0", "i2-1"]),
+        ("label = 'golgi' AND area_px > 51", ["i1-2"]),
+        ("label <> 'golgi' AND label IS NOT NULL AND row = 0", ["i1-0"]),
+        ("labels = ['nucleolar']", ["i2-0", "i2-1"]),
+        ("label IS NULL", ["i3-0", "i3-1"]),
+        ("len(labels) = 0 OR label = 'o''x' AND area_px = 53", ["i3-0", "i3-1", "i4-3"]),
+        ("NOT list_contains(labels, 'golgi') AND date = '2021-12-13'", ["i2-0", "i2-1"]),
+        ("sample = '10000002' AND well = 'w'", ["i2-0", "i2-1"]),
+        ('"group" IS NOT NULL AND Area_PX >= 53', ["i4-3"]),
+        ("plate = 'late'", []),  # the first acquisition counts
+        ("FALSE", []),
+    ],
+)
+def test_a_condition_selects(made, where, cells):
+    assert chosen(made, where) == cells
+
+
+def test_any_label_counts_once(made):
+    assert len(chosen(made, "label IS NOT NULL")) == 9
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("colour = 'red'", "colour"),
+        ("area_px >", "syntax error"),
+        ("area_px > 3; DROP TABLE images", "Parser Error"),
+        ("area_px > (SELECT avg(area_px) FROM cell_rows)", "a query of its own"),
+        ("image_id IN (SELECT image_id FROM images)", "a query of its own"),
+        ("EXISTS (FROM read_csv('/etc/passwd'))", "a query of its own"),
+        ("area_px > 1) OR (TRUE", "syntax error"),
+        ("sum(area_px) > 3", "aggregates"),
+        ("label", "Could not convert"),
+    ],
+)
+def test_what_is_no_condition_is_refused_with_the_columns(made, where, words):
+    with pytest.raises(ConfigurationError, match=words) as raised:
+        select_cells(Collections(made.root, made.state), where)
+    if "query of its own" not in words:
+        assert "area_px" in raised.value.remedy
+        assert "label" in raised.value.remedy
+
+
+def test_names_of_this_process_and_files_are_out_of_reach(made, tmp_path):
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    for where in (f"area_px IN (FROM '{tmp_path}/x.csv')", "getenv('HOME') <> ''"):
+        with pytest.raises(ConfigurationError):
+            select_cells(Collections(made.root, made.state), where)
+
+
+def test_columns_are_those_of_cells_and_of_their_images():
+    names = selection_columns()
+    assert {"area_px", "date", "sample", "group", "labels", "label", "plate"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_a_damaged_part_is_told_as_such(made):
+    path = Collections(made.root, made.state).cell_parts[1].path
+    (made.root / path / "cells.parquet").write_bytes(b"gone")
+    with pytest.raises(PartCorruptError):
+        select_cells(Collections(made.root, made.state), "area_px > 0")
