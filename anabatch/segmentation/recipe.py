@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from anabatch.imaging import equalize
 from anabatch.segmentation.cellpose import LOSSES, find_masks
-from anabatch.segmentation.labels import fill_and_filter, refine, resize_nearest
+from anabatch.segmentation.labels import count, fill_and_filter, refine, resize_nearest
 from anabatch.segmentation.models import uses_nuclei
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 FEWEST_NUCLEI = 3
 """With fewer nuclei than these their mean diameter says nothing of the cells'."""
+
+LEAST_CONTRAST = 1e-3
+"""Least distance of the percentiles of a channel with contrast; Cellpose's own."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def to_reference(signal: NDArray[Any], pixels_per_reference_pixel: float) -> NDA
     """Return the signal at reference resolution, shape (h, w), in its own integer type."""
     if pixels_per_reference_pixel == 1:
         return signal
-    return _resize(signal, _scaled(signal.shape, 1 / pixels_per_reference_pixel))
+    return _resize(signal, scaled(signal.shape, 1 / pixels_per_reference_pixel))
 
 
 def nucleus_channels(
@@ -187,19 +190,20 @@ def network_input(first: NDArray[Any], second: NDArray[Any], scale: float) -> ND
         The 1st percentile of each channel is 0 and the 99th is 1; a channel without contrast is 0.
         Shrinking averages areas, where Cellpose picks points: fine patterns would alias.
     """
-    shape = _scaled(first.shape, scale)
+    shape = scaled(first.shape, scale)
     return np.stack([_resize(_normalize(channel), shape) for channel in (first, second)])
 
 
 def _normalize(channel: NDArray[Any]) -> NDArray[np.float32]:
     low, high = np.percentile(channel, (1.0, 99.0))
-    if high - low <= 1e-3:
+    if high - low <= LEAST_CONTRAST:
         return np.zeros(channel.shape, np.float32)
     normal = (channel.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return np.asarray(normal, dtype=np.float32)
 
 
-def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+def scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Return the size of an image so many times as fine; no side is less than a pixel."""
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
@@ -242,11 +246,16 @@ def cell_diameter(nuclei: Nuclei, config: SegmentConfig) -> float:
     It is the configured one, scaled down in proportion where the mean nucleus is below the
     reference nucleus. With too few nuclei it is the configured one.
     """
+    return cell_diameter_for(count(nuclei.labels), nuclei.mean_diameter, config)
+
+
+def cell_diameter_for(nuclei: int, mean_diameter: float, config: SegmentConfig) -> float:
+    """Return the same for a number of nuclei and their mean diameter, in reference pixels."""
     if not uses_nuclei(config):
         return config.one_pass_diameter
-    if np.count_nonzero(np.unique(nuclei.labels)) < FEWEST_NUCLEI:
+    if nuclei < FEWEST_NUCLEI:
         return config.cell_diameter
-    share = nuclei.mean_diameter / config.reference_nucleus_diameter
+    share = mean_diameter / config.reference_nucleus_diameter
     return config.cell_diameter * min(1.0, share)
 
 

@@ -126,11 +126,11 @@ def blend(tiles: NDArray[np.float32], grid: Grid) -> NetworkOutput:
     """
     total = np.zeros((tiles.shape[1], *grid.padded), np.float32)
     weight = np.zeros(grid.padded, np.float64)
-    fade = _fade(grid.side)
+    weights = fading(grid.side)
     for tile, (row, column) in zip(tiles, grid.corners, strict=True):
         window = slice(row, row + grid.side), slice(column, column + grid.side)
-        total[(slice(None), *window)] += tile * fade
-        weight[window] += fade
+        total[(slice(None), *window)] += tile * weights
+        weight[window] += weights
     total /= weight
     rows = slice(grid.before[0], grid.before[0] + grid.shape[0])
     columns = slice(grid.before[1], grid.before[1] + grid.shape[1])
@@ -138,7 +138,7 @@ def blend(tiles: NDArray[np.float32], grid: Grid) -> NetworkOutput:
     return NetworkOutput(flows=whole[:2], probability=whole[2])
 
 
-def _fade(side: int) -> NDArray[np.float64]:
+def fading(side: int) -> NDArray[np.float64]:
     """Return weights of a tile, shape (side, side): 1 in the middle, falling near the border."""
     distance = np.abs(np.arange(side) - (side - 1) / 2)
     profile = 1 / (1 + np.exp((distance - (side / 2 - 20)) / _FADE))
@@ -168,7 +168,7 @@ def run_tiled(
     grids = [plan_grid(_size(image), config.tile, config.tile_overlap) for image in images]
     shown = [index for index, image in enumerate(images) if image.any()]
     tiles = (tile for index in shown for tile in cut(images[index], grids[index]))
-    answers = _run_batches(network, tiles, config.tiles_per_batch)
+    answers = run_batches(network, tiles, config.tiles_per_batch)
     outputs = [_nothing(_size(image)) for image in images]
     for index in shown:
         own = np.stack([next(answers) for _ in grids[index].corners])
@@ -187,9 +187,10 @@ def _nothing(shape: tuple[int, int]) -> NetworkOutput:
     )
 
 
-def _run_batches(
+def run_batches(
     network: TileNetwork, tiles: Iterator[NDArray[np.float32]], size: int
 ) -> Iterator[NDArray[np.float32]]:
+    """Yield the network's answers for tiles, in their order; the last batch is padded to `size`."""
     batch: list[NDArray[np.float32]] = []
     for tile in tiles:
         batch.append(tile)
