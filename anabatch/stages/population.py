@@ -52,10 +52,11 @@ class Source:
         for start in range(0, len(indices), rows):
             chosen = indices[start : start + rows]
             first, last = int(chosen[0]), int(chosen[-1]) + 1
-            yield part.array(self.array, first, last)[chosen - first]
+            values = part.array(self.array, first, last)
+            yield values if len(values) == len(chosen) else values[chosen - first]
 
 
-def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> NDArray[np.float32]:
+def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> NDArray[Any]:
     """Draw live rows by the digest of (seed, cell id), whatever parts they lie in.
 
     Parameters
@@ -68,8 +69,8 @@ def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> N
 
     Returns
     -------
-    ndarray of float32, shape (min(n, live rows), d)
-        In the order of the digests.
+    ndarray, shape (min(n, live rows), d)
+        In the order of the digests, and in the arrays' own type: it is the largest thing in memory.
     """
     ids: list[str] = []
     places: list[tuple[int, int]] = []
@@ -87,17 +88,17 @@ def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> N
 
 def _gather(
     store: Path, sources: tuple[Source, ...], places: list[tuple[int, int]]
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
     numbers = np.array([number for number, _ in places])
     rows = np.array([row for _, row in places], dtype=np.int64)
-    gathered: NDArray[np.float32] | None = None
+    gathered: NDArray[Any] | None = None
     for number in np.unique(numbers):
         source = sources[number]
         (here,) = np.nonzero(numbers == number)
         order = np.argsort(rows[here])
         values = Part(store, source.part).take(source.array, rows[here][order])
         if gathered is None:
-            gathered = np.empty((len(places), values.shape[1]), np.float32)
+            gathered = np.empty((len(places), values.shape[1]), values.dtype)
         gathered[here[order]] = values
     if gathered is None:
         message = "there are no rows to draw from"
@@ -171,7 +172,7 @@ class Generation:
     ----------
     store : Path
     kind : str
-        What was fitted: `kpca` or `kmeans`.
+        What was fitted: `kpca` or `kmeans`; or what was found out: `choice`, `novelty`.
     name : str
         The model's name.
     number : int
@@ -182,6 +183,8 @@ class Generation:
         Live rows of every cell part that it was fitted on.
     sequence : int
     run : str
+    basis : str
+        Digest of whatever else it depends on, as on which rows of a part a condition selects.
     """
 
     store: Path
@@ -192,6 +195,7 @@ class Generation:
     rows: dict[str, int]
     sequence: int
     run: str
+    basis: str = ""
 
     @property
     def unit(self) -> str:
@@ -201,7 +205,8 @@ class Generation:
     @property
     def key(self) -> str:
         """The key of the generation's action."""
-        return action_key(settings=self.settings, rows=self.rows)
+        beside = {"basis": self.basis} if self.basis else {}
+        return action_key(settings=self.settings, rows=self.rows, **beside)
 
     def write(self, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> WrittenPart:
         """Write the model's arrays, and what it was fitted on."""

@@ -1,181 +1,209 @@
 """What the embedding costs, against a bare product and against scikit-learn, in one run.
 
-Only ratios mean something on a machine that others use too: what is compared runs in turns.
+Only ratios mean something on a machine that others use too: what is compared runs in turns. The rows
+lie in parts of a store, as features do.
 
-    python tests/benchmarks/bench_embedding.py --rows 50000 --landmarks 256
+    python tests/benchmarks/bench_embedding.py --rows 10000 50000 --landmarks 256
+
+The last of several `--rows` is compared with the first: memory (bar 7), time a row (bar 11).
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import zarr
 from sklearn.decomposition import IncrementalPCA
 from sklearn.kernel_approximation import Nystroem
 from threadpoolctl import threadpool_limits
 
-from anabatch.embedding import NystroemKernelPCA, merge, reduce_tree
-from anabatch.sampling import draw
+from anabatch.compute import Cluster, task, tree
+from anabatch.config import ComputeConfig
+from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge, reduce_tree
+from anabatch.stages.embed import partial_statistics
+from anabatch.stages.population import draw_pilot
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
+
+from wide import PART_ROWS, WIDTH, WideStore, in_fresh_process, in_turns, say, seconds, write_wide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from multiprocessing.synchronize import Barrier
 
-    from numpy.typing import NDArray
-
-WIDTH = 4608  # VGG16's block5, flattened
-CHUNK = 4096
-PILOT = 8_000
 COMPONENTS = 150
+PILOT = 20_000  # as many as a run draws
+PRODUCTS = 60  # of a bare product that is repeated: some seconds
 
 
-def say(line: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def write_features(path: Path, rows: int) -> None:
-    """Write rectified, correlated features as the store keeps them: float16, sharded, zstd."""
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(60, WIDTH)).astype(np.float32) * 0.1
-    array = zarr.create_array(
-        path, shape=(rows, WIDTH), dtype=np.float16, chunks=(256, WIDTH), shards=(2048, WIDTH)
-    )
-    for start in range(0, rows, 2048):
-        hidden = rng.normal(size=(min(2048, rows - start), 60)).astype(np.float32)
-        array[start : start + 2048] = np.maximum(hidden @ mixing, 0).astype(np.float16)
-
-
-def open_features(path: Path) -> Any:
-    """Open the features for reading."""
-    return zarr.open_array(path, mode="r")
-
-
-def pilot_of(array: Any, rows: int) -> NDArray[Any]:
-    """Draw a pilot from the first rows."""
-    drawn = draw(np.arange(rows), PILOT, seed=0)
-    pilot = np.empty((len(drawn), WIDTH), dtype=np.float16)
-    for start in range(0, rows, CHUNK):  # zarr's own indexing by rows takes gigabytes
-        (here,) = np.nonzero((start <= drawn) & (drawn < start + CHUNK))
-        pilot[here] = np.asarray(array[start : start + CHUNK])[drawn[here] - start]
-    return pilot
-
-
-def chunks_of(array: Any, rows: int) -> Iterator[NDArray[Any]]:
-    """Read the first rows in chunks."""
-    for start in range(0, rows, CHUNK):
-        yield np.asarray(array[start : min(start + CHUNK, rows)])
-
-
-def ours(array: Any, rows: int, model: NystroemKernelPCA) -> NystroemKernelPCA:
+def stream(store: WideStore, model: NystroemKernelPCA) -> NystroemKernelPCA:
     """Stream the rows through our model, whose landmarks are there."""
-    parts = (model.partial_statistics(chunk) for chunk in chunks_of(array, rows))
+    parts = (model.partial_statistics(chunk) for chunk in store.chunks())
     return model.finish(reduce_tree(parts, merge))
 
 
-def theirs(array: Any, rows: int, features: Nystroem) -> IncrementalPCA:
+def peer(store: WideStore, features: Nystroem) -> IncrementalPCA:
     """Stream the rows through scikit-learn's estimators, whose landmarks are there."""
     components = IncrementalPCA(COMPONENTS)
-    for chunk in chunks_of(array, rows):
-        if len(chunk) >= COMPONENTS:  # scikit-learn refuses smaller ones
-            components.partial_fit(features.transform(chunk.astype(np.float32)))
+    for chunk in store.chunks():
+        components.partial_fit(features.transform(chunk.astype(np.float32)))
     return components
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def in_turns(repeats: int, **works: Callable[[], object]) -> dict[str, float]:
-    """Time calls in turns and return the median of each, in seconds."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            times[name].append(seconds(work))
-    return {name: statistics.median(taken) for name, taken in times.items()}
-
-
-def peak(path: Path, rows: int, landmarks: int) -> int:
-    """Fit on some rows and return this process's peak memory, in KiB (Linux)."""
-    array = open_features(path)
-    model = NystroemKernelPCA(COMPONENTS, n_landmarks=landmarks)
-    ours(array, rows, model.fit_landmarks(pilot_of(array, rows)))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def compare_times(path: Path, rows: int, landmarks: int, repeats: int) -> None:
-    """Print what an update and a stream cost."""
-    array = open_features(path)
-    half = np.asarray(array[:CHUNK])
+def compare_times(store: WideStore, landmarks: int, repeats: int) -> None:
+    """Print what an update and a stream cost (bar 6)."""
+    half = next(store.chunks())
     single = half.astype(np.float32)
-    pilot = pilot_of(array, rows)
-    model = NystroemKernelPCA(COMPONENTS, n_landmarks=landmarks)
-    say(
-        f"landmarks from a pilot of {len(pilot)}: {seconds(lambda: model.fit_landmarks(pilot)):.1f} s"
-    )
-    features = Nystroem(gamma=model.gamma_, n_components=landmarks, random_state=0)
-    features.fit(pilot.astype(np.float32))
+    pilot = draw_pilot(store.folder, store.sources, PILOT // 4, seed=0)
+    model = NystroemKernelPCA(COMPONENTS, n_landmarks=landmarks).fit_landmarks(pilot)
+    features = Nystroem(gamma=model.gamma_, n_components=landmarks, random_state=0).fit(pilot)
     right = np.ascontiguousarray(model.landmarks_.T)
     components = IncrementalPCA(COMPONENTS).partial_fit(features.transform(single))
-
     update = in_turns(
         repeats,
         product=lambda: single @ right,
         single=lambda: model.partial_statistics(single),
         half=lambda: model.partial_statistics(half),
         cast=lambda: half.astype(np.float32),
-        sklearn=lambda: components.partial_fit(features.transform(single)),
+        peer=lambda: components.partial_fit(features.transform(single)),
     )
-    say(f"one chunk of {CHUNK} x {WIDTH}, {landmarks} landmarks; bare product 1.00:")
-    for name in ("single", "half", "cast", "sklearn"):
+    say(f"a chunk of {PART_ROWS} x {WIDTH}, {landmarks} landmarks; the bare product is 1.00:")
+    for name in ("single", "half", "cast", "peer"):
         say(f"  {name:8} {update[name] / update['product']:.2f}")
-
-    stream = in_turns(
+    streams = in_turns(
         2,
-        ours=lambda: ours(array, rows, model),
-        sklearn=lambda: theirs(array, rows, features),
-        reading=lambda: sum(len(chunk) for chunk in chunks_of(array, rows)),
+        ours=lambda: stream(store, model),
+        peer=lambda: peer(store, features),
+        reading=lambda: sum(len(chunk) for chunk in store.chunks()),
     )
-    say(f"stream of {rows} rows from Zarr, ours 1.00:")
-    for name in ("sklearn", "reading"):
-        say(f"  {name:8} {stream[name] / stream['ours']:.2f}")
+    say(f"a stream of {store.rows} rows from the store; ours is 1.00:")
+    for name in ("peer", "reading"):
+        say(f"  {name:8} {streams[name] / streams['ours']:.2f}")
 
 
-def compare_memory(path: Path, rows: int, landmarks: int) -> None:
-    """Print how the peak memory grows with the rows."""
-    context = multiprocessing.get_context("spawn")  # a fresh process has its own peak
-    peaks = []
-    for count in (rows // 5, rows):
-        with context.Pool(1) as pool:
-            peaks.append(pool.apply(peak, (path, count, landmarks)))
-        say(f"peak memory of {count} rows: {peaks[-1] / 2**20:.2f} GiB")
-    say(f"  growth {100 * (peaks[1] / peaks[0] - 1):+.1f} %")
+def place(store: WideStore, landmarks: int) -> tuple[NystroemKernelPCA, float]:
+    """Choose landmarks as a run does; return the model, and the seconds that it took."""
+    model = NystroemKernelPCA(COMPONENTS, n_landmarks=landmarks)
+    start = time.perf_counter()
+    model.fit_landmarks(draw_pilot(store.folder, store.sources, PILOT, seed=0))
+    return model, time.perf_counter() - start
+
+
+def add_up(store: WideStore, model: NystroemKernelPCA) -> float:
+    """Stream the rows through a model; return the seconds that it took."""
+    taken: float = seconds(lambda: stream(store, model))
+    return taken
+
+
+def compare_sizes(store: WideStore, sizes: list[int], landmarks: int) -> None:
+    """Print how memory and the time of a row grow with the rows (bars 7 and 11).
+
+    Landmarks and sums are tasks of their own in a job, and so processes of their own here.
+    """
+    found = []
+    for rows in sizes:
+        some = store.first(rows)
+        (model, first), pilot = in_fresh_process(place, some, landmarks)
+        second, peak = in_fresh_process(add_up, some, model)
+        found.append((1e6 * second / some.rows, peak))
+        say(
+            f"{some.rows} rows: landmarks {first:.1f} s, peak memory {pilot:.2f} GiB; "
+            f"sums {found[-1][0]:.0f} us a row, peak memory {peak:.2f} GiB"
+        )
+    (time_before, before), (time_after, after) = found[0], found[-1]
+    say(f"  peak memory of the sums {100 * (after / before - 1):+.1f} %")
+    say(f"  time of a row {100 * (time_after / time_before - 1):+.1f} %")
+
+
+def _multiply(ready: Barrier, landmarks: int) -> None:
+    with threadpool_limits(limits=1):
+        left = np.ones((PART_ROWS, WIDTH), dtype=np.float32)
+        right = np.ones((WIDTH, landmarks), dtype=np.float32)
+        left @ right
+        ready.wait()
+        for _ in range(PRODUCTS):
+            left @ right
+        ready.wait()
+
+
+def product_rate(processes: int, landmarks: int) -> float:
+    """Return how many bare products a second so many processes make together."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(processes + 1)
+    workers = [context.Process(target=_multiply, args=(ready, landmarks)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    taken: float = seconds(ready.wait)
+    for worker in workers:
+        worker.join()
+    return processes * PRODUCTS / taken
+
+
+def worker_rate(store: WideStore, landmarks: int, workers: int) -> float:
+    """Return the rows a second that so many Dask workers add up, as the job's graph does."""
+    pilot = draw_pilot(store.folder, store.sources, PILOT // 4, seed=0)
+    model = NystroemKernelPCA(COMPONENTS, n_landmarks=landmarks).fit_landmarks(pilot)
+    config = ComputeConfig(scheduler="local", workers=workers, threads=1)
+
+    def compute(some: WideStore) -> KernelStatistics:
+        landmarks_there = task(_same, model, threads=1)
+        sums = [
+            task(partial_statistics, some.folder, source, landmarks_there, PART_ROWS, threads=1)
+            for source in some.sources
+        ]
+        total: KernelStatistics = cluster.backend.compute(tree(sums, merge, threads=1))
+        return total
+
+    with Cluster(config) as cluster:
+        compute(store.first(2 * PART_ROWS))  # imports
+        taken: float = seconds(lambda: compute(store))
+    return store.rows / taken
+
+
+def _same(model: NystroemKernelPCA) -> NystroemKernelPCA:
+    return model
+
+
+def compare_workers(store: WideStore, landmarks: int, repeats: int) -> None:
+    """Print what a second worker brings, against a second process of bare products (bar 13)."""
+    gains: dict[str, list[float]] = {"workers": [], "products": []}
+    for _ in range(repeats):
+        gains["products"].append(product_rate(2, landmarks) / product_rate(1, landmarks))
+        gains["workers"].append(worker_rate(store, landmarks, 2) / worker_rate(store, landmarks, 1))
+    found = {name: float(np.median(gain)) for name, gain in gains.items()}
+    say(
+        f"two instead of one: {found['products']:.2f} of bare products, {found['workers']:.2f} of rows"
+    )
+    say(f"  the one over the other {found['workers'] / found['products']:.2f}")
 
 
 def main() -> None:
     """Run the comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--landmarks", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=["times", "sizes", "workers"],
+        default=["times", "sizes", "workers"],
+    )
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(limits=1):
-        path = Path(folder) / "features.zarr"
-        write_features(path, arguments.rows)
-        compare_times(path, arguments.rows, arguments.landmarks, arguments.repeats)
-        compare_memory(path, arguments.rows, arguments.landmarks)
+        store = write_wide(Path(folder), max(options.rows))
+        if "times" in options.only:
+            compare_times(store.first(50_000), options.landmarks, options.repeats)
+        if "sizes" in options.only:
+            compare_sizes(store, options.rows, options.landmarks)
+        if "workers" in options.only:
+            compare_workers(store.first(50_000), options.landmarks, 3)
 
 
 if __name__ == "__main__":
