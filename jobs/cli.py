@@ -18,7 +18,7 @@ from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 from anabatch.store.disk import disk_error
 
-from . import commands_layout, commands_nights, commands_store, commands_watch
+from . import commands_layout, commands_look, commands_nights, commands_store, commands_watch
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -167,6 +167,7 @@ app.add_typer(commands_nights.app)
 app.add_typer(commands_layout.app, name="layout")
 app.add_typer(commands_watch.app)
 app.add_typer(commands_store.app)
+app.add_typer(commands_look.app)
 
 
 @app.command()
