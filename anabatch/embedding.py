@@ -79,6 +79,11 @@ class NystroemKernelPCA(
 ):
     """Kernel PCA with an RBF kernel, in the span of a few landmarks.
 
+    It keeps scikit-learn's conventions and passes all of its checks (`check_estimator`). Where they leave
+    room: scores are float32 whatever comes in; `random_state` is a whole number, so that a fit can be
+    repeated; errors are of `anabatch.errors`, and also the `ValueError` that is expected; `transform`
+    takes no rows at all, as a chunk may have none; there is no way back to the rows.
+
     Chunks are computed in float32, or in float64 if they are float64; sums and matrices of the
     landmarks' size always in float64. Memory does not grow with the number of rows.
 
@@ -198,7 +203,7 @@ class NystroemKernelPCA(
         # rows in memory have no ids: their positions are drawn instead
         pilot = rows[draw(np.arange(len(rows)), size, self.random_state)]
         self._fit_landmarks(pilot, _TRACE_PAIRS)
-        return self.finish(self.partial_statistics(rows))
+        return self.finish(self._add_up(rows))
 
     def fit_landmarks(self, pilot: Any, trace_pairs: int | None = None) -> Self:
         """Choose the landmarks and gamma, and estimate the whole variance.
@@ -315,7 +320,9 @@ class NystroemKernelPCA(
         ValueError
             X has another number of columns than the pilot, or is not finite.
         """
-        rows = self._validate(X, "W_")
+        return self._add_up(self._validate(X, "W_"))
+
+    def _add_up(self, rows: NDArray[Any]) -> KernelStatistics:
         if not len(rows):
             return self._sum(np.empty((0, len(self.z0_))))
         weights = self.W_.astype(working_type(rows))

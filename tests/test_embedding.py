@@ -4,6 +4,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,11 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge, reduce_tree
 from anabatch.errors import ConfigurationError, PopulationError
@@ -404,8 +409,38 @@ def test_rows_of_another_width_are_refused(model):
         model.transform(np.zeros((2, 63)))
 
 
-def test_it_is_an_estimator():
-    outcomes = check_estimator(NystroemKernelPCA(), on_skip=None)  # a failure raises
-    # scikit-learn itself skips its array API check unless an environment variable is set
-    skipped = {one["check_name"] for one in outcomes if one["status"] != "passed"}
-    assert skipped <= {"check_array_api_input"}
+# scikit-learn's conventions
+
+
+@parametrize_with_checks(
+    [
+        NystroemKernelPCA(),
+        NystroemKernelPCA(landmark_method="uniform"),
+        NystroemKernelPCA(2, n_landmarks=2, chunk_size=1),
+    ]
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def test_scores_are_float32_and_named_and_framed(digits):
+    # what the checks leave out, since the estimator does not promise to keep its input's type
+    frame = pd.DataFrame(digits[:300], columns=[f"pixel{number}" for number in range(64)])
+    model = NystroemKernelPCA(3, n_landmarks=20).set_output(transform="pandas").fit(frame)
+    scores = model.transform(frame)
+    assert list(scores.columns) == [f"nystroemkernelpca{number}" for number in range(3)]
+    assert set(scores.dtypes) == {np.dtype(np.float32)}
+    assert list(model.feature_names_in_) == list(frame.columns)
+
+
+def test_it_stands_in_a_pipeline_and_a_search(digits):
+    pipeline = make_pipeline(StandardScaler(with_std=False), NystroemKernelPCA(n_landmarks=100))
+    labels = load_digits().target
+    search = GridSearchCV(
+        make_pipeline(pipeline, KNeighborsClassifier(3)),
+        {"pipeline__nystroemkernelpca__n_components": [1, 30]},
+        cv=3,
+    )
+    search.fit(digits[:600], labels[:600])
+    assert search.best_params_ == {"pipeline__nystroemkernelpca__n_components": 30}
+    assert search.score(digits[600:], labels[600:]) > 0.9

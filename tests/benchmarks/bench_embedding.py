@@ -163,7 +163,7 @@ def worker_rate(store: WideStore, landmarks: int, workers: int) -> float:
     with Cluster(config) as cluster:
         compute(store.first(2 * PART_ROWS))  # imports
         taken: float = seconds(lambda: compute(store))
-    return store.rows / taken
+    return float(store.rows / taken)
 
 
 def _same(model: NystroemKernelPCA) -> NystroemKernelPCA:
