@@ -2,7 +2,8 @@
 
 A cell is cut along its bounding box out of the untreated signal, everything outside its own mask
 set to 0, squared by centred zero padding and resized, as the study did. All cells are kept;
-quality control only flags. Crops lose the physical size, so it is kept as `scale`.
+quality control only flags. Crops lose the physical size, so it is kept as `scale`. What is measured
+stands in `anabatch.morphology`, what is said of it in `anabatch.cell_flags`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from anabatch.cell_flags import judged
+from anabatch.morphology import Box, CellPixels, measure
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
-
-Box = tuple[int, int, int, int]
-"""A bounding box in source pixels: (y0, x0, y1, x1), the ends exclusive."""
 
 OUTSIDE, CYTOPLASM, NUCLEUS = 0, 1, 2
 """The values of the masks."""
@@ -100,15 +99,26 @@ def cut_cells(
             Identities, the value in `cells`, and the signal's type as text.
         y0, x0, y1, x1, touches_border
             Bounding box, its ends exclusive, and whether it reaches the edge of the image.
-        centroid_y, centroid_x, area_px, mean_intensity
-            Over the cell's mask; pixel centres have whole coordinates.
+        centroid_y, centroid_x, area_px, mean_intensity, saturated_fraction
+            Over the cell's mask; pixel centres have whole coordinates; saturated are pixels at the
+            highest value of the signal's type.
+        major_px, minor_px
+            Axes of the ellipse with the cell's second moments.
         nucleus_area_px, nucleus_count
             Pixels of the cell that lie in any nucleus; and the nuclei of which more than half of
             all pixels lie in this cell, so that no nucleus counts for two cells.
+        nucleus_major_px, nucleus_minor_px, nucleus_solidity
+            Of the largest of those nuclei: axes as above, and its pixels over those of its convex
+            hull. None without a nucleus, as all that follow.
+        nucleus_mean_intensity, cytoplasm_mean_intensity, nucleus_cytoplasm_ratio
+            Over the cell's pixels in nuclei, over the others (None if there are none), and one
+            over the other (None over 0). The background's light is in all of them.
         scale
             Crop pixels per source pixel: `crop` / longer side of the box.
         black_fraction
             Pixels of the box that are 0 after masking / all pixels of the box, before padding.
+        flags, mitotic
+            See :func:`anabatch.cell_flags.judged`.
 
     Raises
     ------
@@ -137,14 +147,13 @@ def cut_cells(
                 "cell_id": cell_id(image_id, edges, inside),
                 "image_id": image_id,
                 "label_id": label,
-                **_geometry(edges, inside, cells.shape),
-                **_nuclei_of(own_nuclei, nucleus_sizes),
+                **_place(edges, cells.shape),
+                **measure(CellPixels(edges, cut, inside, own_nuclei), nucleus_sizes),
                 "scale": crop / max(inside.shape),
-                **_intensity(cut, inside),
                 "source_dtype": signal.dtype.name,
             }
         )
-    return CutCells(crops=crops, masks=masks, rows=rows)
+    return CutCells(crops=crops, masks=masks, rows=judged(rows))
 
 
 def pad_square(image: NDArray[Any]) -> NDArray[Any]:
@@ -235,29 +244,12 @@ def _check(signal: NDArray[Any], nuclei: NDArray[Any], cells: NDArray[Any]) -> N
             raise ValueError(message)
 
 
-def _geometry(edges: Box, inside: NDArray[np.bool_], shape: tuple[int, ...]) -> Mapping[str, Any]:
+def _place(edges: Box, shape: tuple[int, ...]) -> dict[str, Any]:
     y0, x0, y1, x1 = edges
-    area = int(inside.sum())
     return {
         "y0": y0,
         "x0": x0,
         "y1": y1,
         "x1": x1,
-        "centroid_y": y0 + float(inside.sum(axis=1) @ np.arange(y1 - y0)) / area,
-        "centroid_x": x0 + float(inside.sum(axis=0) @ np.arange(x1 - x0)) / area,
-        "area_px": area,
         "touches_border": y0 == 0 or x0 == 0 or y1 == shape[0] or x1 == shape[1],
-    }
-
-
-def _nuclei_of(own: NDArray[Any], sizes: NDArray[np.intp]) -> Mapping[str, int]:
-    inside = np.bincount(own[own > 0], minlength=1)
-    most = 2 * inside > sizes[: inside.size]
-    return {"nucleus_area_px": int(inside.sum()), "nucleus_count": int(most[1:].sum())}
-
-
-def _intensity(cut: NDArray[Any], inside: NDArray[np.bool_]) -> Mapping[str, float]:
-    return {
-        "black_fraction": float(np.count_nonzero(cut == 0) / cut.size),
-        "mean_intensity": float(cut[inside].mean(dtype=np.float64)),
     }

@@ -134,6 +134,43 @@ def _fits(value: object, kind: pa.DataType) -> bool:
     return isinstance(value, python) and (python is bool or not isinstance(value, bool))
 
 
+def completed(name: str, table: pa.Table) -> pa.Table:
+    """Return a stored table with the columns that its schema has gained since it was written.
+
+    Parts are immutable and outlive their schema. A column that may be null is null in the rows of
+    older parts: it was not recorded.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`TABLES`.
+    table : pyarrow.Table
+        Without the derived columns.
+
+    Returns
+    -------
+    pyarrow.Table
+        The table itself if it lacks nothing.
+
+    Raises
+    ------
+    SchemaError
+        It lacks a column that may not be null.
+    """
+    schema = table_schema(name, derived=False)
+    lacking = [field for field in schema if field.name not in table.schema.names]
+    if not lacking:
+        return table
+    needed = [field.name for field in lacking if not field.nullable]
+    if needed:
+        what = f"{name} was written without the columns {', '.join(needed)}"
+        raise SchemaError(what, "Compute it anew: `anabatch run --accept-recompute`.")
+    for field in lacking:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    added = [column for column in table.schema.names if column not in schema.names]
+    return table.select([*schema.names, *added])
+
+
 def validate(name: str, table: pa.Table, *, derived: bool = False) -> pa.Table:
     """Check a table against its schema and return it.
 

@@ -61,6 +61,17 @@ def cell_row(image, number):
         "black_fraction": 0.5,
         "mean_intensity": 100.0,
         "touches_border": False,
+        "saturated_fraction": 0.0,
+        "major_px": 9.0,
+        "minor_px": 8.0,
+        "nucleus_major_px": 6.0,
+        "nucleus_minor_px": 5.0,
+        "nucleus_solidity": 1.0,
+        "nucleus_mean_intensity": 150.0,
+        "cytoplasm_mean_intensity": 75.0,
+        "nucleus_cytoplasm_ratio": 2.0,
+        "mitotic": False,
+        "flags": [],
         "source_dtype": "uint8",
     }
 

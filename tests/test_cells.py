@@ -13,7 +13,9 @@ Array = np.ndarray[Any, Any]
 IMAGE = "0123456789abcdef0123456789abcdef"
 COLUMNS = (
     "cell_id image_id label_id y0 x0 y1 x1 centroid_y centroid_x area_px nucleus_area_px "
-    "nucleus_count scale black_fraction mean_intensity touches_border source_dtype"
+    "nucleus_count scale black_fraction mean_intensity touches_border source_dtype "
+    "saturated_fraction major_px minor_px nucleus_major_px nucleus_minor_px nucleus_solidity "
+    "nucleus_mean_intensity cytoplasm_mean_intensity nucleus_cytoplasm_ratio mitotic flags"
 )
 
 
@@ -52,6 +54,16 @@ def test_rows_of_a_hand_made_field(dtype: Any) -> None:
     assert (second["centroid_y"], second["centroid_x"]) == (3.5, 3.5)
     assert first["centroid_y"] == pytest.approx((9.5 * 64 - 6) / 63)
     assert first["touches_border"] is True
+    assert first["nucleus_mean_intensity"] == 7
+    assert first["cytoplasm_mean_intensity"] == pytest.approx(7 + 100 / 57)
+    assert second["nucleus_mean_intensity"] == pytest.approx(7 * 5 / 6)
+    assert second["nucleus_cytoplasm_ratio"] == pytest.approx(5 / 6)
+    assert second["nucleus_solidity"] == 1
+    assert second["nucleus_major_px"] == pytest.approx(2 * 2 / 3**0.5)  # a square of 2 x 2
+    assert (second["major_px"], second["minor_px"]) == pytest.approx((16 / 3**0.5, 8 / 3**0.5))
+    assert first["flags"] == ["little_black", "touches_border"]
+    assert second["flags"] == ["touches_border"]
+    assert first["mitotic"] is None  # two nuclei say nothing
     assert first["source_dtype"] == np.dtype(dtype).name
 
 
@@ -62,6 +74,8 @@ def test_a_nucleus_halved_between_two_cells_counts_for_neither() -> None:
     rows = cut_cells(signal, nuclei, cells, image_id=IMAGE).rows
     assert [row["nucleus_count"] for row in rows] == [0, 0]
     assert [row["nucleus_area_px"] for row in rows] == [4, 4]
+    assert {row["nucleus_mean_intensity"] for row in rows} == {None}
+    assert all("no_nucleus" in row["flags"] for row in rows)
 
 
 def test_only_the_edge_of_the_image_is_the_border() -> None:

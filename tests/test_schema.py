@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabatch.errors import SchemaError
-from anabatch.schema import TABLES, table_schema, to_table, validate
+from anabatch.schema import TABLES, completed, table_schema, to_table, validate
 
 # The contract, in the words of its readers: names may be added, and none may go or move.
 COLUMNS = {
@@ -112,6 +112,35 @@ def test_a_null_is_refused_where_none_is_allowed(column):
 def test_a_value_of_another_type_is_refused(wrong):
     with pytest.raises(SchemaError, match="clusters"):
         to_table("clusters", [ROW | wrong])
+
+
+def test_columns_that_a_schema_gained_are_null_in_older_rows_and_stand_in_its_order():
+    schema = table_schema("cells", derived=False)
+    gained = ["saturated_fraction", "mitotic", "flags"]
+    whole = schema.empty_table()
+    older = pa.Table.from_pylist(
+        [dict.fromkeys(schema.names)],
+        schema=pa.schema(f.with_nullable(True) for f in schema),
+    ).drop_columns(gained)
+    table = completed("cells", older)
+    assert table.schema.names == schema.names
+    assert table.select(gained).to_pylist() == [dict.fromkeys(gained)]
+    assert table.schema.field("flags").type == schema.field("flags").type
+    assert completed("cells", whole) is whole
+
+
+def test_a_column_that_must_be_there_is_not_made_up():
+    older = table_schema("cells", derived=False).empty_table().drop_columns(["area_px", "flags"])
+    with pytest.raises(SchemaError, match=r"columns area_px\. .*--accept-recompute"):
+        completed("cells", older)
+
+
+def test_a_column_that_the_schema_lost_is_left_to_the_check():
+    newer = table_schema("cells", derived=False).empty_table().drop_columns(["flags"])
+    newer = newer.append_column("colour", pa.array([], pa.string()))
+    assert completed("cells", newer).schema.names[-1] == "colour"
+    with pytest.raises(SchemaError, match="colour"):
+        validate("cells", completed("cells", newer))
 
 
 anything = st.one_of(

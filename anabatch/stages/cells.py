@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
-VERSION = 1
+VERSION = 2
 
 
 def cells_recipe(config: CellsConfig) -> Recipe:
@@ -50,7 +50,7 @@ def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
     """
     rows: list[dict[str, Any]] = []
     crops, masks, actions = [], [], []
-    labels = {action.unit: action for action in segmented.actions if action.outcome == OK}
+    labels = {action.unit: action for action in segmented.actions if action.part is not None}
     for item in batch.items:
         if item.image_id not in labels:
             continue

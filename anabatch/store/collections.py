@@ -126,7 +126,9 @@ class StoreTable:
             raise
 
 
-_NULLABLE_INTEGERS = {
+# What pandas would otherwise make floats or objects of where there are nulls.
+_NULLABLE = {
+    pa.bool_(): pd.BooleanDtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
     pa.int64(): pd.Int64Dtype(),
@@ -137,8 +139,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     """Return a data frame whose dtypes depend on the schema alone, not on which rows hold nulls."""
     frame: pd.DataFrame = table.to_pandas()
     for field in table.schema:
-        if field.nullable and field.type in _NULLABLE_INTEGERS:
-            column = table.column(field.name).to_pandas(types_mapper=_NULLABLE_INTEGERS.get)
+        if field.nullable and field.type in _NULLABLE:
+            column = table.column(field.name).to_pandas(types_mapper=_NULLABLE.get)
             frame[field.name] = column.array
     return frame
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from anabatch.archive.acquisition import groups
 from anabatch.errors import MissingRowsError, PartCorruptError
-from anabatch.schema import table_schema, validate
+from anabatch.schema import completed, table_schema, validate
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
@@ -90,12 +90,16 @@ def live_parts(state: State, stage: str) -> list[LivePart]:
 def read_live_rows(root: Path, live: LivePart, table: str) -> pa.Table:
     """Read the live rows of a part's table, without the derived columns.
 
+    Columns that the table's schema gained after the part was written are null.
+
     Raises
     ------
     PartCorruptError
         The table has fewer rows than the ledger says.
+    SchemaError
+        The part lacks a column that may not be null.
     """
-    rows = Part(root, live.path).rows(table)
+    rows = completed(table, Part(root, live.path).rows(table))
     indices = live.indices()
     if len(indices) and indices.max() >= rows.num_rows:
         what = f"{table} of {live.path} has {rows.num_rows} rows, and row {indices.max()} is live"

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from anabatch.schema import to_table
+from anabatch.schema import table_schema, to_table
 from anabatch.stages.population import Generation, Source, draw_pilot, fitted_rows, read_model
 from anabatch.store.live import LivePart
 from anabatch.store.parts import PartWriter
@@ -19,7 +19,8 @@ def cell_row(name):
         ("centroid_y", "centroid_x", "scale", "black_fraction", "mean_intensity"), 1.0
     )
     rest = {"cell_id": name, "image_id": "i", "touches_border": False, "source_dtype": "uint8"}
-    return numbers | floats | rest
+    schema = table_schema("cells", derived=False)
+    return dict.fromkeys(schema.names) | numbers | floats | rest
 
 
 def write(store, names, live):
