@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anabatch.report import (
+    cell_ledger,
     cluster_labels,
     components,
     delta,
     fields,
+    flagged_cells,
     gallery,
     image_labels,
     incoming,
@@ -93,6 +95,8 @@ def _sections(source: Source) -> list[Section]:
         quarantine.section(source),
         fields.section(source),
         proposals.section(source),
+        cell_ledger.section(source),
+        flagged_cells.section(source),
         gallery.section(source, population),
         components.section(source, population),
         cluster_labels.section(source, population, model),

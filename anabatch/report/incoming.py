@@ -18,6 +18,7 @@ from anabatch.report.figures import (
     to_plot,
     whole_numbers,
 )
+from anabatch.report.file_flags import file_flags
 from anabatch.report.section import Section
 from anabatch.store.actions import DEFERRED, FAILED
 from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SCAN, SEGMENT
@@ -97,6 +98,7 @@ def section(source: Source) -> Section:
             "stages": _stages(source),
             "duplicates": sum(bool(a.components["image_id"]) for a in source.scans)
             - len(source.images),
+            "flags": file_flags(source),
         },
     )
 

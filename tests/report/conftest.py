@@ -187,6 +187,7 @@ class Laboratory:
                 SEGMENT,
                 item,
                 components={
+                    "pixels": 2.0,
                     "array": name,
                     "nuclei": int(nuclei.max()),
                     "cells": int(cells.max()),

@@ -80,7 +80,7 @@ def test_page_needs_no_network_and_no_script(page, folder):
 def test_contents_name_every_section_and_every_picture_is_described(page):
     anchors = {f"#{name}" for name in page.attributes("id")}
     assert set(page.attributes("href")) == anchors
-    assert len(anchors) == 11
+    assert len(anchors) == 13
     alts = page.attributes("alt")
     assert all(alts)
     assert len(alts) == sum(tag == "img" for tag, _ in page.elements)
