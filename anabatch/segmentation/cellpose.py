@@ -1,7 +1,7 @@
-"""The adapter to Cellpose 3: tiles in, flows and probabilities out; flows in, masks out.
+"""The adapter to Cellpose 3: tiles in, flows and probabilities out.
 
-All that is known of Cellpose's inside stands in this file, so that another generation of it is
-another file.
+All that is known of Cellpose's networks stands in this file, and of its dynamics in `dynamics`, so
+that another generation of it is another file.
 
 References
 ----------
@@ -12,22 +12,30 @@ cellular segmentation. Nature Methods 18, 100-106.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anabatch.errors import DeviceError, WeightsError
-from anabatch.segmentation.labels import consecutive, count, fill_and_filter
+from anabatch.segmentation.dynamics import LOSSES, Masks, find_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from anabatch.config import SegmentConfig
     from anabatch.weights import WeightsFile
+
+__all__ = [
+    "LOSSES",
+    "CellposeNetwork",
+    "Masks",
+    "build_network",
+    "find_masks",
+    "require_device",
+    "save_network",
+    "widths_of",
+]
 
 NUCLEI_DIAMETER = 17.0
 """Cellpose's own `nuclei` model sees nuclei of this many pixels, whatever its file says."""
@@ -35,34 +43,11 @@ NUCLEI_DIAMETER = 17.0
 DEFAULT_DIAMETER = 30.0
 """What the other models see, where their file does not say."""
 
-LOSSES = ("too_large", "flow_error", "too_small")
-"""Why masks are given up, in the order of Cellpose's checks."""
-
 OUTPUTS = 3
 """Flow along y, flow along x (both times five), and the logit of being a cell."""
 
 # What torch.load and the use of its answer raise on files that are no state.
 _BROKEN = (OSError, EOFError, RuntimeError, ValueError, AttributeError, KeyError)
-# Euler steps of one network pixel each; Cellpose's own number.
-_STEPS = 200
-# Cellpose's own: larger masks, as a share of the image, are taken for background.
-_LARGEST_SHARE = 0.4
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Masks of one image, and how many were given up.
-
-    Attributes
-    ----------
-    labels : ndarray of int32, shape (H, W)
-        1 to n in network pixels; 0 is no mask.
-    dropped : dict
-        Masks lost to each of Cellpose's checks, by :data:`LOSSES`.
-    """
-
-    labels: NDArray[np.int32]
-    dropped: dict[str, int]
 
 
 class CellposeNetwork:
@@ -229,56 +214,3 @@ def _load(net: Any, state: Mapping[str, NDArray[Any]], file: WeightsFile) -> Non
     missing = [name for name in answer.missing_keys if not name.endswith(optional)]
     if missing:
         raise _not_a_network(file, f"it lacks {len(missing)} weights, such as {missing[0]}")
-
-
-def find_masks(
-    flows: NDArray[np.float32], probability: NDArray[np.float32], config: SegmentConfig
-) -> Masks:
-    """Follow the flows to masks, at the network's own resolution, by Cellpose's own functions.
-
-    Parameters
-    ----------
-    flows : ndarray of float32, shape (2, H, W)
-        The network's flows along y and x, five times unit length.
-    probability : ndarray of float32, shape (H, W)
-        Logits.
-    config : SegmentConfig
-        Thresholds, and the smallest mask in network pixels.
-
-    Returns
-    -------
-    Masks
-        What `cellpose.dynamics.compute_masks` returns, holes filled, with its losses counted.
-    """
-    import torch
-    from cellpose import dynamics
-
-    inside = probability > config.cellprob_threshold
-    # Cellpose wants more than ten pixels to flow to one place before it begins a mask.
-    if np.count_nonzero(inside) <= 10:
-        return Masks(np.zeros(probability.shape, np.int32), dict.fromkeys(LOSSES, 0))
-    device = torch.device("cpu")
-    where = np.nonzero(inside)
-    ends = dynamics.follow_flows(flows * inside / 5.0, where, niter=_STEPS, device=device)
-    ends = torch.from_numpy(ends).int()
-    # PyTorch warns unless it is told whether to check the histogram that Cellpose builds.
-    with torch.sparse.check_sparse_tensor_invariants(enable=False):
-        found = dynamics.get_masks_torch(ends, where, probability.shape, max_size_fraction=1.0)
-    found = consecutive(found)
-    small = _without_large(found)
-    consistent = small
-    if config.flow_threshold > 0 and small.any():
-        consistent = dynamics.remove_bad_flow_masks(
-            small.copy(), flows, threshold=config.flow_threshold, device=device
-        )
-    kept = fill_and_filter(consistent, config.min_size)
-    counts = [count(labels) for labels in (found, small, consistent, kept)]
-    losses = (before - after for before, after in pairwise(counts))
-    return Masks(kept, dict(zip(LOSSES, losses, strict=True)))
-
-
-def _without_large(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    sizes = np.bincount(labels.ravel())
-    large = sizes > _LARGEST_SHARE * labels.size
-    large[0] = False
-    return consecutive(np.where(large[labels], 0, labels))

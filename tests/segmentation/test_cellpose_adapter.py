@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from anabatch.config import SegmentConfig
 from anabatch.errors import DeviceError, WeightsError
-from anabatch.metrics import score
 from anabatch.segmentation import cellpose as adapter
-from anabatch.segmentation.labels import consecutive
 from anabatch.weights import WeightsFile, file_digest
-
-CONFIG = SegmentConfig()
 
 
 def weights_file(path, name="mine"):
@@ -101,71 +96,3 @@ def test_a_device_that_is_not_there_is_an_error(net, tmp_path):
     adapter.save_network(net, path)
     with pytest.raises(DeviceError, match="no CUDA device"):
         adapter.CellposeNetwork(weights_file(path), device="cuda")
-
-
-@pytest.fixture(scope="module")
-def crowd():
-    """A label image of discs, some overlapping, and the flows that a perfect network gives."""
-    from cellpose.dynamics import masks_to_flows
-
-    rng = np.random.default_rng(4)
-    rows, columns = np.mgrid[:160, :200]
-    labels = np.zeros((160, 200), np.int32)
-    for label in range(1, 31):
-        y, x = rng.integers(5, 155), rng.integers(5, 195)
-        labels[(rows - y) ** 2 + (columns - x) ** 2 < rng.integers(7, 15) ** 2] = label
-    labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
-    flows = (5 * masks_to_flows(labels)).astype(np.float32)
-    probability = np.where(labels > 0, 6, -6).astype(np.float32)
-    return labels, flows, probability
-
-
-def test_perfect_flows_give_the_masks_back(crowd):
-    labels, flows, probability = crowd
-    masks = adapter.find_masks(flows, probability, CONFIG)
-    assert score(labels, masks.labels).average_precision[0] > 0.85
-    assert masks.labels.dtype == np.int32
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.7, 1.5])
-def test_masks_are_cellposes(crowd, noise):
-    from cellpose.dynamics import compute_masks
-
-    _, flows, probability = crowd
-    rng = np.random.default_rng(5)
-    flows = flows + rng.normal(0, noise, flows.shape).astype(np.float32)
-    with torch.sparse.check_sparse_tensor_invariants(enable=False):
-        theirs = compute_masks(flows, probability, niter=200, flow_threshold=0.4, min_size=15)
-    ours = adapter.find_masks(flows, probability, CONFIG)
-    np.testing.assert_array_equal(ours.labels > 0, theirs > 0)
-    np.testing.assert_array_equal(ours.labels, consecutive(theirs))
-
-
-def test_losses_are_counted(crowd):
-    _, flows, probability = crowd
-    flows = flows.copy()
-    flows[:, :80] *= -0.2  # half of the picture flows the wrong way
-    everything = adapter.find_masks(
-        flows, probability, CONFIG.model_copy(update={"flow_threshold": 0.0, "min_size": 0})
-    )
-    strict = adapter.find_masks(flows, probability, CONFIG)
-    assert sum(everything.dropped.values()) == 0
-    assert strict.dropped["flow_error"] > 0
-    assert everything.labels.max() == strict.labels.max() + sum(strict.dropped.values())
-
-
-def test_a_mask_of_most_of_the_image_is_background():
-    rows, columns = np.mgrid[:60, :60].astype(np.float32) - 30
-    away = np.hypot(rows, columns) + 1e-6
-    flows = (5 * np.stack([-rows, -columns]) / away).astype(np.float32)
-    masks = adapter.find_masks(flows, np.full((60, 60), 5, np.float32), CONFIG)
-    assert not masks.labels.any()
-    assert masks.dropped["too_large"] == 1
-
-
-def test_nothing_inside_gives_no_masks_and_no_warning():
-    shape = (40, 50)
-    masks = adapter.find_masks(np.zeros((2, *shape), np.float32), np.full(shape, -1.0), CONFIG)
-    assert masks.labels.shape == shape
-    assert not masks.labels.any()
-    assert masks.dropped == dict.fromkeys(adapter.LOSSES, 0)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -44,6 +44,9 @@ def test_filling_is_cellposes(image, min_size):
     utils = pytest.importorskip("cellpose.utils")
     image = ops.consecutive(image)
     image = np.pad(image, 1)  # Cellpose takes the smallest label for the background
+    whole = ops._without_small(image, min_size)
+    # Where a mask has been swallowed, Cellpose takes sizes for those of other masks.
+    assume(ops.count(ops.fill_and_filter(whole, 0)) == ops.count(whole))
     theirs = utils.fill_holes_and_remove_small_masks(image.copy(), min_size=min_size)
     ours = ops.fill_and_filter(image, min_size)
     pairs = set(zip(ours.ravel().tolist(), theirs.ravel().tolist(), strict=True))
