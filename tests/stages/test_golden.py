@@ -56,11 +56,15 @@ def picture():
 
 
 def label_images():
+    """The squares, and two small cells on either side of what counts as dividing."""
     signal = picture()
     nuclei, cells_ = np.zeros((2, 240, 240), np.int32)
     for index, (y, x) in enumerate([(60, 60), (60, 180), (180, 60), (180, 180)], start=1):
         cells_[y - 40 : y + 40, x - 36 : x + 36] = index
         nuclei[y - 22 : y + 22, x - 20 : x + 20] = index
+    for index, (x, side) in enumerate([(30, 12), (150, 13)], start=5):
+        cells_[104:136, x : x + 40] = index
+        nuclei[110 : 110 + side, x + 10 : x + 10 + side] = index
     return signal, nuclei, cells_
 
 
