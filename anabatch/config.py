@@ -217,6 +217,10 @@ class ClusterConfig(Section):
 
     Attributes
     ----------
+    method : {'kmeans', 'lloyd', 'mixture'}
+        `kmeans` finds centres on a pilot, and moves them in mini-batch rounds and two passes over all
+        rows; `lloyd` in passes over all rows until they rest. `mixture` fits Gaussians with diagonal
+        covariances on the pilot, and takes the most probable one.
     k : int
         Number of clusters.
     components : int
@@ -231,8 +235,17 @@ class ClusterConfig(Section):
         Seed of all drawing.
     refit_share : float
         The model is fitted again when more than this share of the rows it would be fitted on is new.
+    refit : {'cold', 'warm'}
+        How: `cold` starts anew, and gives the clusters the numbers of those that they continue; `warm`
+        starts where the centres are, as long as embedding and parameters stay.
+    new_kinds : {'propose', 'add'}
+        What becomes of cells that lie far from all clusters and near to each other: they are told of,
+        or become a cluster at once.
+    least_new : int
+        Cells without which they are no new kind.
     """
 
+    method: Literal["kmeans", "lloyd", "mixture"] = "kmeans"
     k: Annotated[Integer, Field(ge=2)] = 8
     components: Count = 35
     pilot: Count = 20_000
@@ -241,6 +254,9 @@ class ClusterConfig(Section):
     chunk: Count = 4_096
     seed: Integer = 0
     refit_share: Annotated[Real, Field(ge=0)] = 0.2
+    refit: Literal["cold", "warm"] = "cold"
+    new_kinds: Literal["propose", "add"] = "propose"
+    least_new: Count = 25
 
 
 class ReportConfig(Section):

@@ -19,6 +19,15 @@ from anabatch.errors import AnabatchError
 from anabatch.store.disk import disk_error
 
 from . import commands_layout, commands_look, commands_nights, commands_store, commands_watch
+from .cluster_options import (
+    AddOption,
+    Asked,
+    ChooseOption,
+    KOption,
+    MethodOption,
+    ModelNameOption,
+    WhereOption,
+)
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
     ArchiveOption,
@@ -161,13 +170,39 @@ _make_command(
 _make_command("segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute")
 _make_command("featurize", "Describe every cell by VGG16.", "accept_recompute")
 _make_command("embed", "Embed all cells by kernel PCA.", "refit")
-_make_command("cluster", "Group all cells by k-means.", "refit")
 _make_command("report", "Write the report of the store as it is.")
 app.add_typer(commands_nights.app)
 app.add_typer(commands_layout.app, name="layout")
 app.add_typer(commands_watch.app)
 app.add_typer(commands_store.app)
 app.add_typer(commands_look.app)
+
+
+@app.command()
+def cluster(  # noqa: PLR0913 (one argument an option)
+    config: ConfigOption = None,
+    store: StoreOption = None,
+    name: ModelNameOption = None,
+    where: WhereOption = None,
+    k: KOption = None,
+    method: MethodOption = None,
+    choose_k: ChooseOption = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    log_format: LogOption = LogFormat.auto,
+    *,
+    refit: RefitOption = False,
+    add_new: AddOption = False,
+) -> None:
+    """Group all cells, or by --name and --where a part of them, into clusters."""
+    from .cluster_command import job_of
+
+    found = make_config(config, None, None, None, store, scheduler=scheduler, workers=workers)
+    job = job_of(
+        Asked(name, where, k, method and method.value, choose_k, refit=refit, add_new=add_new)
+    )
+    limit_threads_of_this_process(found.compute.threads)
+    _perform(job, found, log_format, None, create=False, command="cluster")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from anabatch.report.text import printable
+from anabatch.store.live import CLUSTER_MODEL
 
 from .exit_codes import DISK
 from .options import (
@@ -51,7 +52,7 @@ def tables(config: ConfigOption = None, store: StoreOption = None, at: AtOption 
 
 
 @app.command()
-def show(
+def show(  # noqa: PLR0913 (one argument an option)
     table: Annotated[str, typer.Argument(help="acquisitions, annotations, cells or clusters.")],
     where: Annotated[str | None, typer.Option("--where", help="A condition in SQL.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most N rows.")] = None,
@@ -59,11 +60,15 @@ def show(
     config: ConfigOption = None,
     store: StoreOption = None,
     at: AtOption = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Whose clusters: archive, or a name given to a part.")
+    ] = CLUSTER_MODEL,
 ) -> None:
     """Read a table of the store."""
     from .show import show_table
 
-    show_table(store_path(config, store), at, table, where=where, limit=limit, out=out)
+    place = store_path(config, store)
+    show_table(place, at, table, where=where, limit=limit, out=out, model=model)
 
 
 @app.command()

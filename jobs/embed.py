@@ -66,7 +66,7 @@ def target(model: Action) -> Target:
     """Return what the kernel PCA makes of a cell part's features."""
     digest = str(model.part_digest)
 
-    def key(features: str) -> str:
+    def key(_: str, features: str) -> str:
         return stage.embed_key(features, digest)
 
     return Target(EMBED, FEATURIZE, model, str, key)

@@ -96,8 +96,20 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
     return None
 
 
-def next_generation(context: Context, kind: Kind, found: tuple[Source, ...]) -> Generation:
-    """Return the generation that comes after the current one."""
+def next_generation(
+    context: Context, kind: Kind, found: tuple[Source, ...], basis: str = ""
+) -> Generation:
+    """Return the generation that comes after the current one.
+
+    Parameters
+    ----------
+    context : Context
+    kind : Kind
+    found : tuple of Source
+        What it is fitted on.
+    basis : str
+        Digest of whatever else it depends on.
+    """
     model = current(context.store.state, kind.kind, kind.name)
     number = int(model.components["generation"]) + 1 if model else 1
     return Generation(
@@ -109,6 +121,7 @@ def next_generation(context: Context, kind: Kind, found: tuple[Source, ...]) -> 
         rows={source.live.path: source.live.rows for source in found},
         sequence=context.next_sequence(),
         run=context.run,
+        basis=basis,
     )
 
 
@@ -183,14 +196,14 @@ class Target:
     unit : callable
         A cell part's path to the action's unit.
     key : callable
-        The source's digest to the action's key.
+        A cell part's path and the source's digest to the action's key.
     """
 
     stage: str
     source_stage: str
     model: Action
     unit: Callable[[str], str]
-    key: Callable[[str], str]
+    key: Callable[[str, str], str]
 
 
 def applications(
@@ -212,7 +225,8 @@ def applications(
         made = context.store.state.get(target.source_stage, source.live.path)
         if made is None:
             continue
-        unit, key = target.unit(source.live.path), target.key(str(made.part_digest))
+        unit = target.unit(source.live.path)
+        key = target.key(source.live.path, str(made.part_digest))
         anew = _reason_to_apply(context, target, unit, key)
         place = Place(made.archive, made.date)
         if anew is None or standing.adopt(context, target.stage, unit, key, place):

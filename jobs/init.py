@@ -75,11 +75,14 @@ components = {embed.components}
 refit_share = {embed.refit_share}  # fit again when more than this share of the cells has changed
 
 [cluster]
-k = {cluster.k}
+method = "{cluster.method}"  # "lloyd", or "mixture" of Gaussians
+k = {cluster.k}  # `anabatch cluster --choose-k 2..12` helps to choose
 components = {cluster.components}
 restarts = {cluster.restarts}
 rounds = {cluster.rounds}
 refit_share = {cluster.refit_share}
+refit = "{cluster.refit}"  # "warm": from where the centres are
+new_kinds = "{cluster.new_kinds}"  # "add": a new kind of cells gets a cluster without being asked
 
 [report]
 fields = {report.fields}

@@ -20,7 +20,7 @@ from anabatch.store.live import (
 )
 from anabatch.store.recipes import Cause, Reason
 
-from . import annotate, cluster, embed, featurize, guards, scan, segment
+from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
 from .generations import applications, current, reason_to_fit, sources, usable
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ def survey(context: Context) -> Survey:
         items += _of_models(context)
     except MissingRowsError as error:
         notes.append(f"embed and cluster come after the features: {error.what}")
+    if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
+        cells = proposal.components["together"]
+        notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
     gone = sum(action.stage == SCAN for action in scanned.gone)
     return Survey(tuple(items), gone, context.adopted, tuple(notes))
 

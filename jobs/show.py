@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anabatch.errors import ConfigurationError
+from anabatch.store.live import CLUSTER_MODEL
 from anabatch.store.root import open_store
 
 from .screen import screen
@@ -48,6 +49,7 @@ def show_table(
     where: str | None,
     limit: int | None,
     out: Path | None,
+    model: str = CLUSTER_MODEL,
 ) -> None:
     """Print a table, or write it to a file.
 
@@ -64,6 +66,8 @@ def show_table(
     out : Path or None
         A `.csv` or `.parquet` file. CSV is made safe for spreadsheets (:func:`harmless`), here and
         where the output is no terminal; Parquet is exact.
+    model : str
+        Whose clusters.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def show_table(
     if out is not None and out.suffix not in (".csv", ".parquet"):
         what = f"{out} ends neither in .csv nor in .parquet"
         raise ConfigurationError(what, "These are the formats that are written.")
-    table = open_store(store, at).table(name)
+    table = open_store(store, at).table(name, model)
     if out is None:
         shown = _ROWS_ON_SCREEN if limit is None and sys.stdout.isatty() else limit
         _print(table.query(where, shown))

@@ -52,6 +52,9 @@ OTHER = {
     "rehash_share": 0.5,
     "vanished_share": 0.5,
     "recompute_share": 0.5,
+    "method": "lloyd",
+    "refit": "warm",
+    "new_kinds": "add",
 }
 PARAMETERS = [(section, name) for section in SECTIONS for name in section.model_fields]
 

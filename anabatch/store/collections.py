@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.schema import table_schema, validate
@@ -19,6 +20,7 @@ from anabatch.store.live import (
     ANNOTATE,
     CELLS,
     CLUSTER,
+    CLUSTER_MODEL,
     FirstAcquisition,
     LivePart,
     array_sources,
@@ -189,7 +191,7 @@ class Collections:
     def _first(self) -> dict[str, FirstAcquisition]:
         return first_acquisitions(self.acquisitions)
 
-    def table(self, name: str) -> StoreTable:
+    def table(self, name: str, model: str = CLUSTER_MODEL) -> StoreTable:
         """Return a table.
 
         Parameters
@@ -197,6 +199,9 @@ class Collections:
         name : {'acquisitions', 'annotations', 'cells', 'clusters', 'annotations_history'}
             `annotations` has what holds, and `annotations_history` the rows of exports that later
             ones replaced.
+        model : str
+            Whose clusters: the archive's, or those of a part of it by their name, which have a row
+            for every cell that the model is of.
 
         Raises
         ------
@@ -210,7 +215,7 @@ class Collections:
             "acquisitions": lambda: [_Piece(_whole, self.acquisitions)],
             "annotations": self._annotations,
             "cells": self._cells,
-            "clusters": self._clusters,
+            "clusters": lambda: self._clusters(model),
             "annotations_history": lambda: self._annotations(history=True),
         }
         if name not in makers:
@@ -270,12 +275,20 @@ class Collections:
             for live in self.cell_parts
         ]
 
-    def _clusters(self) -> list[Callable[[], pa.Table]]:
+    def _clusters(self, model: str) -> list[Callable[[], pa.Table]]:
         parts = self.cell_parts
-        found = [self.state.get(CLUSTER, cluster_unit(live.path)) for live in parts]
+        found = [self.state.get(CLUSTER, cluster_unit(live.path, model)) for live in parts]
+        if model != CLUSTER_MODEL:  # it need not have cells of every part
+            pairs = [(live, made) for live, made in zip(parts, found, strict=True) if made]
+            if not pairs:
+                what = f"there are no clusters named {model!r}"
+                raise ConfigurationError(
+                    what, f"Run `anabatch cluster --name {model} --where SQL`."
+                )
+            parts, found = [live for live, _ in pairs], [made for _, made in pairs]
         paths = corresponding(parts, found, "cluster", CLUSTER)
         return [
-            _Piece(_read_stored, self.root, LivePart(path, live.ranges, ()), "clusters")
+            _Piece(_read_clusters, self.root, LivePart(path, live.ranges, ()))
             for live, path in zip(parts, paths, strict=True)
         ]
 
@@ -288,5 +301,7 @@ def _read_labels(root: Path, live: LivePart, history: bool) -> pa.Table:  # noqa
     return read_annotations(root, live, history=history)
 
 
-def _read_stored(root: Path, live: LivePart, table: str) -> pa.Table:
-    return validate(table, read_live_rows(root, live, table), derived=True)
+def _read_clusters(root: Path, live: LivePart) -> pa.Table:
+    """Read the clusters of a part's live rows, without those that the model is not of."""
+    rows = validate("clusters", read_live_rows(root, live, "clusters"), derived=True)
+    return rows.filter(pc.greater_equal(rows.column("cluster"), 0))

@@ -11,7 +11,7 @@ from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
 from anabatch.store.leases import LeasedPath, horizon, lease
 from anabatch.store.ledger import Ledger, check_name, mend, settle
-from anabatch.store.live import SEGMENT
+from anabatch.store.live import CLUSTER_MODEL, SEGMENT
 from anabatch.store.lock import hold
 from anabatch.store.parts import Part
 from anabatch.store.state import State
@@ -83,9 +83,9 @@ class Store:
             self._collections = revision, Collections(self.root, self.state)
         return self._collections[1]
 
-    def table(self, name: str) -> StoreTable:
-        """Return a table: `acquisitions`, `annotations`, `cells` or `clusters`."""
-        return self.collections.table(name)
+    def table(self, name: str, model: str = CLUSTER_MODEL) -> StoreTable:
+        """Return a table: `acquisitions`, `annotations`, `cells`, or `clusters` by their model."""
+        return self.collections.table(name, model)
 
     def array(self, name: str) -> da.Array:
         """Return an array (`crops`, `masks`, `features`, `embedding`) aligned with `cells`."""

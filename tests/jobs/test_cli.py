@@ -209,7 +209,7 @@ def test_population_jobs_can_be_asked_to_fit_again(in_process, tmp_path, monkeyp
     monkeypatch.setattr(job, "run", lambda _, **options: calls.append(options))
     options = ["--refit"] * asked
     assert in_process(job.JOB.name, "--store", tmp_path, *options).exit_code == 0
-    assert calls == [{"refit": asked}]
+    assert calls == [{"refit": asked} | ({"add_new": False} if job is cluster else {})]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

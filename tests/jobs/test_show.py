@@ -99,7 +99,7 @@ class FakeStore:
     def __init__(self, found):
         self.found = found
 
-    def table(self, name):
+    def table(self, name, model="archive"):
         return self
 
     def query(self, where, limit):

@@ -1,0 +1,133 @@
+"""Choose k: try several numbers of clusters, and tell what speaks for each."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from anabatch.compute import gather, task, tree
+from anabatch.errors import PopulationError
+from anabatch.stages import choose_k as stage
+from anabatch.stages.cluster import cluster_recipe
+from anabatch.stages.population import Source, read_model
+
+from .cluster_part import embedding_of
+from .generations import Kind, next_generation, sources
+
+if TYPE_CHECKING:
+    from anabatch.stages.population import Generation
+    from anabatch.store.actions import Action
+
+    from .cluster import Subject
+    from .context import Context
+
+_MOST = 50
+
+
+def parse_range(text: str) -> tuple[int, ...]:
+    """Return the numbers that a text such as `2..12` names.
+
+    Raises
+    ------
+    typer.BadParameter
+        It names none.
+    """
+    match = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+    first, last = (int(number) for number in match.groups()) if match else (0, 0)
+    if not 2 <= first < last <= _MOST:
+        message = f"{text!r} is no range of numbers of clusters: give one as 2..12, up to {_MOST}"
+        raise typer.BadParameter(message)
+    return tuple(range(first, last + 1))
+
+
+def graph_of(
+    context: Context, subject: Subject, generation: Generation, ks: tuple[int, ...]
+) -> Any:
+    """Return the graph of the study; nothing is computed."""
+    config, threads = subject.config, context.config.compute.threads
+    root = context.store.root
+    parts = {source.live.path: source for source in sources(context.store.state, "features")}
+    described = tuple(
+        Source(s.live, parts[s.live.path].part, parts[s.live.path].array) for s in subject.found
+    )
+
+    def studies(pilot: Any) -> Any:
+        return gather([task(stage.study, pilot, config, k, threads=threads) for k in ks])
+
+    pilot = task(stage.pilot_of_embedding, root, subject.found, config, threads=threads)
+    on_embedding = studies(pilot)
+    scores = [
+        task(stage.score, root, source, on_embedding, config, threads=threads)
+        for source in subject.found
+    ]
+    total = tree(scores, stage.merge, threads=threads)
+    plain = task(stage.pilot_of_features, root, described, config, threads=threads)
+    on_features = studies(plain)
+    scored = task(stage.score_pilot, plain, on_features, threads=threads)
+    return task(
+        stage.finish,
+        generation,
+        gather([on_embedding, total]),
+        gather([on_features, scored]),
+        threads=threads,
+    )
+
+
+def run(context: Context, subject: Subject, ks: tuple[int, ...]) -> int:
+    """Study numbers of clusters, keep what was found, tell it, and return the one it suggests.
+
+    Parameters
+    ----------
+    context : Context
+    subject : Subject
+        What is to be clustered.
+    ks : tuple of int
+
+    Raises
+    ------
+    PopulationError
+        There are too few cells for the largest number.
+    """
+    cells = sum(source.live.rows for source in subject.found)
+    if cells <= ks[-1]:
+        what = f"{ks[-1]} clusters of {cells} cells cannot be tried"
+        raise PopulationError(what, "Give a smaller range.")
+    embedding = embedding_of(context)
+    recipe = cluster_recipe(subject.config, str(embedding.part_digest), subject.where)
+    kind = Kind(stage.KIND, subject.name, recipe, 0.0, least=ks[-1])
+    generation = next_generation(context, kind, subject.found, subject.basis)
+    text = f"cluster: trying {ks[0]} to {ks[-1]} clusters of {cells} cells of {subject.name}"
+    context.reporter.say("choose_k", text, model=subject.name, cells=cells)
+    with context.reporter.timed("cluster"):
+        written = context.cluster.backend.compute(graph_of(context, subject, generation, ks))
+    context.store.state.put(written.actions)
+    (action,) = written.actions
+    _tell(context, subject, action)
+    return int(action.components["suggested"])
+
+
+def _tell(context: Context, subject: Subject, choice: Action) -> None:
+    found = read_model(context.store.root, str(choice.part))
+    facts = choice.components
+    say = context.reporter
+    for number, k in enumerate(found["k"].tolist()):
+        values = {
+            name: round(float(found[name][number]), 4)
+            for name in ("squares", "simplified", "silhouette", "silhouette_error", "agreement")
+        }
+        text = (
+            f"cluster: k = {k}: WSS {values['squares']:.4g}, silhouette {values['silhouette']:.3f} "
+            f"(+- {values['silhouette_error']:.3f}), simplified {values['simplified']:.3f}, "
+            f"agreement {values['agreement']:.2f}"
+        )
+        say.say("k", text, model=subject.name, k=k, **values)
+    if facts["rises"]:
+        text = "cluster: WSS rises with k somewhere: the fits got stuck; raise cluster.restarts"
+        say.warn("stuck", text, model=subject.name)
+    text = (
+        f"cluster: of the stable numbers {facts['suggested']} has the largest silhouette; WSS bends at "
+        f"{facts['knee']}, which is a hint and no more. The report has the curves"
+    )
+    say.say("suggested", text, model=subject.name, k=facts["suggested"], knee=facts["knee"])

@@ -1,0 +1,150 @@
+"""Cluster a part of the archive: the cells that a condition selects, under a name of their own.
+
+Such a model is made and brought up to date by this command alone; nights leave it as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from anabatch.config import parse_config
+from anabatch.errors import ConfigurationError
+from anabatch.stages.cluster import KIND
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.population import Source
+from anabatch.store.live import CLUSTER, CLUSTER_MODEL
+from anabatch.store.selection import select_cells
+
+from .cluster import Subject, fit_and_assign
+from .generations import current, sources
+
+if TYPE_CHECKING:
+    from anabatch.config import ClusterConfig
+    from anabatch.store.actions import Action
+
+    from .context import Context
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; what is None stays as the model's last generation has it.
+
+    Attributes
+    ----------
+    name : str
+        The model's.
+    where : str or None
+        The condition that selects the cells.
+    k : int or None
+    method : str or None
+    """
+
+    name: str
+    where: str | None = None
+    k: int | None = None
+    method: str | None = None
+
+
+def subject_of(context: Context, request: Request) -> Subject:
+    """Return what a request means: which cells, and how they are clustered.
+
+    Raises
+    ------
+    ConfigurationError
+        The name cannot be used, nothing says which cells it is of, or the condition selects none.
+    MissingRowsError
+        Some cells are not embedded yet.
+    """
+    if not _NAME.fullmatch(request.name) or request.name == CLUSTER_MODEL:
+        what = f"{request.name!r} cannot be the name of clusters of a part of the archive"
+        raise ConfigurationError(what, "Take letters, digits, '.', '_' and '-'.")
+    before = current(context.store.state, KIND, request.name)
+    recipe = context.recipe(before.components["settings"]) if before else None
+    known = dict(recipe.parameters) if recipe else {}
+    where = request.where if request.where is not None else str(known.get("where", ""))
+    if not where.strip():
+        what = f"there are no clusters named {request.name} yet, and nothing says of which cells"
+        raise ConfigurationError(what, "Give --where, as \"label = 'homogeneous'\".")
+    config = _config(context, request, known)
+    selected = select_cells(context.store.collections, where)
+    cells = sum(live.rows for live in selected)
+    if not cells:
+        labels = _labels(context)
+        what = f"no cell is selected by {where!r}"
+        raise ConfigurationError(what, f"Labels are {', '.join(labels) or 'not there yet'}.")
+    text = f"cluster: {request.name} is of {cells} cells where {where}"
+    context.reporter.say("selected", text, model=request.name, cells=cells)
+    everything = {source.live.path: source for source in sources(context.store.state, "embedding")}
+    found = tuple(
+        Source(live, everything[live.path].part, everything[live.path].array) for live in selected
+    )
+    return Subject(request.name, config, found, where)
+
+
+def _config(context: Context, request: Request, known: dict[str, Any]) -> ClusterConfig:
+    """Return the configuration's clusters, with what the model is known by and was asked for."""
+    base = context.config.cluster
+    kept: dict[str, Any] = {name: known[name] for name in ("k", "components") if name in known}
+    if known:
+        kept["method"] = known.get("method", "kmeans")
+    given = {"k": request.k, "method": request.method}
+    changed = kept | {name: value for name, value in given.items() if value is not None}
+    raw = context.config.model_dump(mode="json")
+    raw["cluster"] = base.model_dump(mode="json") | changed
+    return parse_config(raw, "the options").cluster
+
+
+def _labels(context: Context) -> list[str]:
+    found = set()
+    for table in context.store.table("annotations").batches():
+        found |= {label for label in table.column("label").to_pylist() if label}
+    return sorted(found)
+
+
+def with_k(subject: Subject, k: int) -> Subject:
+    """Return a subject with another number of clusters."""
+    return replace(subject, config=subject.config.model_copy(update={"k": k}))
+
+
+def embedding_of(context: Context) -> Action:
+    """Return the kernel PCA that all clusters stand on.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none yet.
+    """
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    if embedding is None:
+        what = "there is no embedding yet"
+        raise ConfigurationError(what, "Run `anabatch embed`.")
+    return embedding
+
+
+def run(context: Context, subject: Subject, *, refit: bool = False) -> Action | None:
+    """Fit the clusters of a part if that is due, assign its cells, and commit both.
+
+    Returns
+    -------
+    Action or None
+        The generation; None where there are too few cells.
+    """
+    model = fit_and_assign(context, subject, embedding_of(context), refit=refit)
+    if model is not None:
+        _forget_the_rest(context, subject)
+    context.commit()
+    return model
+
+
+def _forget_the_rest(context: Context, subject: Subject) -> None:
+    """Take out the clusters of parts of which no cell is selected any more."""
+    state = context.store.state
+    mine = {source.live.path for source in subject.found}
+    for action in state.stage(CLUSTER):
+        name, _, path = action.unit.rpartition(":")
+        if name == subject.name and path not in mine:
+            state.delete([action])

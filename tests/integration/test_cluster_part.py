@@ -1,0 +1,215 @@
+"""Clusters of a part of the archive, by their own command."""
+
+import shutil
+
+import numpy as np
+import pytest
+import typer
+from anabatch.jobs import cli, cluster_command, run
+from anabatch.jobs.cluster_options import Asked
+from cheap import cheap_networks, draw_tiny
+from running import make_config, run_jobs
+from typer.testing import CliRunner
+
+import anabatch
+from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.store.live import CLUSTER
+
+GOLGI = "label = 'golgi'"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap():
+    with cheap_networks():
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Four images of one class, three of another, twelve cells each."""
+    folder = tmp_path_factory.mktemp("classes")
+    for number in range(4):
+        draw_tiny(folder / f"DATA/Cytoplasme/Cyto Golgi/{number}.jpg", number, cells=12)
+    for number in range(4, 7):
+        draw_tiny(folder / f"DATA/Nucleaire/Homogene/{number}.jpg", number, cells=12)
+    run_jobs(config_of(folder))
+    return folder
+
+
+@pytest.fixture
+def archive(done, tmp_path):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def config_of(folder, **sections):
+    place = {"name": "sim", "path": str(folder / "DATA"), "layout": "by-class"}
+    return make_config(folder / "DATA", folder / "store", archives=[place], **sections)
+
+
+class Command:
+    """A job of the command with options."""
+
+    def __init__(self, **options):
+        self.run = cluster_command.job_of(Asked(**options))
+
+
+def cluster(folder, config=None, **options):
+    return run_jobs(config or config_of(folder), Command(**options), create=False)
+
+
+def frames(folder, name="golgi"):
+    """Return the cells of a model with their clusters, as the store's readers see them."""
+    store = anabatch.open_store(folder / "store")
+    cells = store.table("cells").to_pandas()
+    clusters = store.table("clusters", name).to_pandas()
+    assert clusters.cell_id.is_unique
+    return store, cells, clusters
+
+
+def golgi(store, cells):
+    rows = store.table("annotations").to_pandas()
+    return cells[cells.image_id.isin(rows[rows.label == "golgi"].image_id)]
+
+
+def test_a_class_has_clusters_of_its_own(archive):
+    before = anabatch.open_store(archive / "store").table("clusters").to_pandas()
+    cluster(archive, name="golgi", where=GOLGI, k=4)
+    store, cells, clusters = frames(archive)
+    assert list(clusters.cell_id) == list(golgi(store, cells).cell_id)
+    assert 40 < len(clusters) < len(cells)
+    assert set(clusters.cluster) == {0, 1, 2, 3}
+    assert set(clusters.model) == {"golgi"}
+    assert set(clusters.generation) == {1}
+    assert np.isfinite(clusters.distance).all()
+    sizes = clusters.cluster.value_counts()
+    assert list(sizes.sort_index()) == sorted(sizes, reverse=True)  # 0 is the largest
+    # the archive's stay what they were
+    assert store.table("clusters").to_pandas().equals(before)
+
+
+def test_it_is_remembered_and_done_once(archive):
+    cluster(archive, name="golgi", where=GOLGI, k=4, method="lloyd")
+    store, _, clusters = frames(archive)
+    events = cluster(archive, name="golgi")
+    again, _, same = frames(archive)
+    assert again.version == store.version
+    assert same.equals(clusters)
+    assert not any(event["event"] == "fit" for event in events)
+
+
+def test_another_k_or_method_fits_it_again_and_keeps_numbers(archive):
+    cluster(archive, name="golgi", where=GOLGI, k=3)
+    *_, before = frames(archive)
+    events = cluster(archive, name="golgi", method="mixture")
+    (fit,) = [event for event in events if event["event"] == "fit"]
+    assert fit["reason"] == "PARAM method none -> mixture"
+    _, _, after = frames(archive)
+    assert set(after.generation) == {2}
+    assert (before.cluster.to_numpy() == after.cluster.to_numpy()).mean() > 0.5
+    cluster(archive, name="golgi", k=5)
+    assert set(frames(archive)[2].cluster) == set(range(5))
+
+
+def test_another_condition_takes_other_cells(archive):
+    cluster(archive, name="golgi", where="list_contains(labels, 'homogeneous')", k=2)
+    cluster(archive, name="golgi", where=f"{GOLGI} AND row < 30", k=2)
+    store, cells, clusters = frames(archive)
+    expected = golgi(store, cells)
+    assert list(clusters.cell_id) == list(expected[expected.row < 30].cell_id)
+    paths = {a.unit for a in store.state.stage(CLUSTER) if a.unit.startswith("golgi:")}
+    assert paths == {f"golgi:{part}" for part in expected.part}
+
+
+def test_cells_that_come_later_are_assigned_when_asked(archive):
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    draw_tiny(archive / "DATA/Cytoplasme/Cyto Golgi/9.jpg", 9, cells=4)
+    run_jobs(config_of(archive, embed={"refit_share": 1.0}))
+    *_, before = frames(archive)
+    cluster(archive, name="golgi")
+    store, cells, after = frames(archive)
+    assert len(after) == len(golgi(store, cells)) == len(before) + 4
+    assert set(after.generation) == {1}
+    assert after.set_index("cell_id").cluster[before.cell_id].tolist() == before.cluster.tolist()
+
+
+def test_a_whole_run_leaves_it_and_forgets_what_is_gone(archive):
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    for path in (archive / "DATA/Cytoplasme").rglob("*.jpg"):
+        path.unlink()
+    run_jobs(config_of(archive), run, accept=True)
+    assert frames(archive)[2].empty
+    with pytest.raises(ConfigurationError, match=r"no cell is selected.*Labels are"):
+        cluster(archive, name="golgi")
+
+
+def test_equal_fits_under_two_names_do_not_share_their_rows(archive):
+    cluster(archive, name="one", where=GOLGI, k=2)
+    cluster(archive, name="two", where=GOLGI, k=2)
+    assert set(frames(archive, "two")[2].model) == {"two"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "golgi"}, "nothing says of which cells"),
+        ({"name": "archive", "where": GOLGI}, "cannot be the name"),
+        ({"name": "a/b", "where": GOLGI}, "cannot be the name"),
+        ({"name": "golgi", "where": "label = 'gogli'"}, "no cell is selected.*golgi"),
+        ({"name": "golgi", "where": "colour = 1"}, "colour"),
+        ({"add_new": True}, "no new kind"),
+    ],
+)
+def test_what_cannot_be_clustered_is_refused(done, options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        cluster(done, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"where": GOLGI},
+        {"k": 3},
+        {"method": "lloyd"},
+        {"choose_k": "5..2"},
+        {"choose_k": "1..4"},
+        {"choose_k": "many"},
+        {"name": "golgi", "add_new": True},
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options):
+    with pytest.raises(typer.BadParameter):
+        cluster_command.job_of(Asked(**options))
+
+
+def test_k_is_chosen_and_what_spoke_for_it_is_kept(archive):
+    events = cluster(archive, name="golgi", where=GOLGI, choose_k="2..4")
+    rows = [event for event in events if event["event"] == "k"]
+    assert [row["k"] for row in rows] == [2, 3, 4]
+    squares = [row["squares"] for row in rows]
+    assert squares == sorted(squares, reverse=True)
+    (suggested,) = [event["k"] for event in events if event["event"] == "suggested"]
+    store, _, clusters = frames(archive)
+    assert clusters.cluster.nunique() == suggested
+    (choice,) = [a for a in store.state.stage("model") if a.unit.startswith("choice/golgi/")]
+    assert choice.components["scored"] == len(clusters)
+    with pytest.raises(PopulationError, match="50 clusters"):
+        cluster(archive, name="golgi", choose_k="2..50")
+
+
+def test_the_archives_k_stays_what_the_configuration_says(archive):
+    events = cluster(archive, choose_k="2..4")
+    assert [event["k"] for event in events if event["event"] == "k"] == [2, 3, 4]
+    assert frames(archive, "archive")[2].cluster.nunique() == 3
+
+
+def test_the_command_line_does_all_of_it(archive, monkeypatch):
+    monkeypatch.setattr(cli, "limit_threads_of_this_process", lambda _: None)
+    options = ["--store", str(archive / "store"), "--scheduler", "sync"]
+    asked = ["--name", "golgi", "--where", GOLGI, "--k", "2", "--method", "lloyd"]
+    done = CliRunner().invoke(cli.app, ["cluster", *options, *asked])
+    assert done.exit_code == 0, done.output
+    out = archive / "golgi.csv"
+    shown = ["show", "clusters", "--model", "golgi", "--store", options[1], "--out", str(out)]
+    assert CliRunner().invoke(cli.app, shown).exit_code == 0
+    assert len(out.read_text().splitlines()) == len(frames(archive)[2]) + 1
