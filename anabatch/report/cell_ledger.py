@@ -34,7 +34,8 @@ STATES = {
     UNBALANCED: "proposed cells are not the stored and the dropped ones: please report this",
     NOT_CUT: "segmented, but its cells are not in the store yet",
     EMPTY: "no cell was found: a state of the image, not an error",
-    DEFAULT_DIAMETER: "too few nuclei to measure: cells were looked for at the configured diameter",
+    DEFAULT_DIAMETER: "cells were looked for at the configured diameter: the image has too few "
+    "nuclei to measure, or the recipe measures none",
     SCALE_BAR: "a burnt-in scale bar was found and left out",
     LONE_NUCLEI: "has nuclei that lie in no cell; they are kept in the label image",
     LONE_CELLS: "has cells without a nucleus; they are stored and flagged",
@@ -53,7 +54,11 @@ _REASONS = {
     "too_large": "too large",
     "flow_error": "flows do not fit",
     "too_small": "too small",
+    "scale_bar": "on the scale bar",
+    "vanished": "nothing left at full size",
 }
+"""Reasons in words; columns stand in this order, and only for reasons that were recorded."""
+
 _PREFIX, _OTHER = "cells_", "nuclei_"
 _ROWS = 200
 _EXAMPLES = 3
@@ -124,7 +129,7 @@ def section(source: Source) -> Section:
     cut = {a.unit: a for a in source.store.state.stage(CELLS) if a.outcome in (OK, NO_CELLS)}
     images = [ImageLedger(action, cut.get(action.unit)) for action in segmented]
     found = {reason for image in images for reason in image.dropped}
-    reasons = [*_REASONS, *sorted(found - _REASONS.keys())]
+    reasons = [*(name for name in _REASONS if name in found), *sorted(found - _REASONS.keys())]
     shown = sorted(images, key=lambda image: _order(source, image))[:_ROWS]
     facts = {
         "reasons": [_REASONS.get(reason, reason.replace("_", " ")) for reason in reasons],
@@ -189,5 +194,6 @@ def _row(source: Source, image: ImageLedger, reasons: list[str]) -> dict[str, An
         "diameter": facts.get("cell_diameter"),
         "diameter_from": facts.get("diameter_from", ""),
         "states": image.states,
+        "reason": image.segmented.reason,
         "warn": bool({UNBALANCED, NOT_CUT} & set(image.states)),
     }

@@ -45,7 +45,7 @@ def test_what_an_older_segmentation_did_not_record_is_not_made_up(full, paths):
         "recorded": 0,
         "proposed": None,
         "stored": 33,
-        "dropped": [0, 4, 0],
+        "dropped": [4],
         "unbalanced": 0,
     }
     assert states(facts) == {
@@ -109,7 +109,12 @@ def test_states_that_the_segmentation_recorded_are_shown_with_how_many_were_aske
         scale_bar=[3, 5, 27, 220],
         nuclei_without_cell=2,
         cells_without_nucleus=0,
-        dropped={"nuclei_scale_bar": 7, "cells_scale_bar": 1, "cells_too_small": 3},
+        dropped={
+            "nuclei_scale_bar": 7,
+            "cells_scale_bar": 1,
+            "cells_too_small": 3,
+            "cells_odd_one": 2,
+        },
     )
     record(full, paths[1], cell_diameter=99.5, diameter_from="nuclei", scale_bar=None)
     facts = ledger(full)
@@ -125,8 +130,15 @@ def test_states_that_the_segmentation_recorded_are_shown_with_how_many_were_aske
     row = next(row for row in facts["rows"] if row["file"] == paths[0])
     assert row["states"] == ("default_diameter", "scale_bar", "nuclei_without_cell")
     assert (row["diameter"], row["diameter_from"]) == (145.0, "default")
-    assert facts["reasons"][-1] == "scale bar"
-    assert row["dropped"] == [0, 0, 3, 1]
+    assert facts["reasons"] == ["flows do not fit", "too small", "on the scale bar", "odd one"]
+    assert row["dropped"] == [0, 3, 1, 2]
+
+
+def test_why_an_image_has_no_cells_is_told(full, paths):
+    empty = full.state.get(SEGMENT, unit_of(full, paths[3]))
+    full.state.put([replace(empty, outcome="no_cells", reason="no contrast")])
+    (row,) = [row for row in ledger(full)["rows"] if "no_cells" in row["states"]]
+    assert (row["file"], row["reason"]) == (paths[3], "no contrast")
 
 
 def test_images_of_this_run_come_before_others(full, paths):
