@@ -57,7 +57,7 @@ _REASONS = {
     "scale_bar": "on the scale bar",
     "vanished": "nothing left at full size",
 }
-"""Reasons in words; columns stand in this order, and only for reasons that were recorded."""
+"""Reasons in words, in the order in which they are shown."""
 
 _PREFIX, _OTHER = "cells_", "nuclei_"
 _ROWS = 200
@@ -128,14 +128,11 @@ def section(source: Source) -> Section:
         return Section(*base, absent=absent, command=command)
     cut = {a.unit: a for a in source.store.state.stage(CELLS) if a.outcome in (OK, NO_CELLS)}
     images = [ImageLedger(action, cut.get(action.unit)) for action in segmented]
-    found = {reason for image in images for reason in image.dropped}
-    reasons = [*(name for name in _REASONS if name in found), *sorted(found - _REASONS.keys())]
     shown = sorted(images, key=lambda image: _order(source, image))[:_ROWS]
     facts = {
-        "reasons": [_REASONS.get(reason, reason.replace("_", " ")) for reason in reasons],
-        "total": _total(images, reasons),
+        "total": _total(images),
         "states": _states(source, images),
-        "rows": [_row(source, image, reasons) for image in shown],
+        "rows": [_row(source, image) for image in shown],
         "more": len(images) - len(shown),
     }
     return Section(*base, facts)
@@ -150,14 +147,24 @@ def _order(source: Source, image: ImageLedger) -> tuple[int, bool, float, str]:
     return first, image.segmented.run != source.run, -share, image.segmented.unit
 
 
-def _total(images: Sequence[ImageLedger], reasons: list[str]) -> dict[str, Any]:
+def _in_words(dropped: Counter[str]) -> list[tuple[str, int]]:
+    """Return reasons in words with their cells, without those that no cell was dropped for."""
+    order = [*_REASONS, *sorted(dropped.keys() - _REASONS.keys())]
+    return [
+        (_REASONS.get(reason, reason.replace("_", " ")), dropped[reason])
+        for reason in order
+        if dropped[reason]
+    ]
+
+
+def _total(images: Sequence[ImageLedger]) -> dict[str, Any]:
     recorded = [image for image in images if image.proposed is not None]
     return {
         "images": len(images),
         "recorded": len(recorded),
         "proposed": sum(image.proposed or 0 for image in recorded) if recorded else None,
         "stored": sum(image.stored or 0 for image in images),
-        "dropped": [sum(image.dropped[reason] for image in images) for reason in reasons],
+        "dropped": _in_words(sum((image.dropped for image in images), Counter())),
         "unbalanced": sum(UNBALANCED in image.states for image in images),
     }
 
@@ -183,14 +190,14 @@ def _states(source: Source, images: Sequence[ImageLedger]) -> list[dict[str, Any
     return rows
 
 
-def _row(source: Source, image: ImageLedger, reasons: list[str]) -> dict[str, Any]:
+def _row(source: Source, image: ImageLedger) -> dict[str, Any]:
     facts = image.segmented.components
     return {
         "file": source.file_name(image.segmented.unit),
         "labels": source.label_text(image.segmented.unit),
         "proposed": image.proposed,
         "stored": image.stored,
-        "dropped": [image.dropped[reason] for reason in reasons],
+        "dropped": _in_words(image.dropped),
         "diameter": facts.get("cell_diameter"),
         "diameter_from": facts.get("diameter_from", ""),
         "states": image.states,
