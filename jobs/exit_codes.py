@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anabatch.errors import (
     ConfigurationError,
+    DeviceError,
     GuardError,
     MissingRowsError,
     StoreLockedError,
@@ -45,6 +46,7 @@ def exit_code(error: BaseException | None, quarantined: int = 0) -> int:
         (KeyboardInterrupt, INTERRUPTED),
         (StoreLockedError, LOCKED),
         (ConfigurationError, CONFIGURATION),
+        (DeviceError, CONFIGURATION),  # asked for, and not there
         # a store mistyped, or a job before the one that it needs: the user's to put right
         (StoreNotFoundError, CONFIGURATION),
         (MissingRowsError, CONFIGURATION),

@@ -94,3 +94,12 @@ def threads() -> dict[str, Any]:
         "pools": {item["num_threads"] for item in threadpool_info()},
         "variables": {os.environ.get(name) for name in names},
     }
+
+
+def where(folder: Path, *_: Any) -> tuple[str, ...]:
+    """Return the worker's name, the GPUs that it sees and its threads."""
+    from distributed import get_worker
+
+    name = str(get_worker().name)
+    note(folder, name)
+    return name, os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]

@@ -8,6 +8,7 @@ from anabatch.jobs.exit_codes import exit_code
 from anabatch.errors import (
     AmbiguousLayoutError,
     ConfigurationError,
+    DeviceError,
     GuardError,
     MissingRowsError,
     PartCorruptError,
@@ -25,6 +26,7 @@ from anabatch.errors import (
         (StoreLockedError("held"), 75),
         (ConfigurationError("bad value"), 78),
         (AmbiguousLayoutError("two fit"), 78),
+        (DeviceError("no GPU"), 78),
         (WeightsError("no file"), 78),
         (GuardError("too much"), 4),
         (OSError(errno.ENOSPC, "No space left on device"), 74),
