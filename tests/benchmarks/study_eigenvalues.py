@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy.spatial.distance import cdist
 from sklearn.decomposition import KernelPCA
 from threadpoolctl import threadpool_limits
 
@@ -166,22 +165,24 @@ def _spectrum(
 
 
 def _whole_variance(X: NDArray[np.float32], gamma: float) -> float:
+    return float(-np.expm1(-gamma * _squared_distances(X)).mean())
+
+
+def _squared_distances(X: NDArray[Any]) -> NDArray[np.float64]:
     rows = X.astype(np.float64)
     norms = np.einsum("ij,ij->i", rows, rows)
-    squared = np.maximum(norms[:, None] + norms - 2 * (rows @ rows.T), 0)
-    return float(-np.expm1(-gamma * squared).mean())
+    return np.maximum(norms[:, None] + norms - 2 * (rows @ rows.T), 0)
 
 
 def recognised(scores: NDArray[Any], cells: Cells) -> float:
     """Return how often the nearest cells of other images have the label, as a mean over labels."""
-    values = scores.astype(np.float64)
-    distances = cdist(values, values)
+    distances = _squared_distances(scores)
     distances[cells.images[:, None] == cells.images] = np.inf
     nearest = np.argpartition(distances, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
     names, numbers = np.unique(cells.labels, return_inverse=True)
-    votes = np.zeros((len(values), len(names)))
+    votes = np.zeros((len(scores), len(names)))
     for column in nearest.T:
-        votes[np.arange(len(values)), numbers[column]] += 1
+        votes[np.arange(len(scores)), numbers[column]] += 1
     right = votes.argmax(axis=1) == numbers
     asked = [i for i, name in enumerate(names) if name and len(set(cells.images[numbers == i])) > 1]
     return float(np.mean([right[numbers == i].mean() for i in asked]))
