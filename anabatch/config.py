@@ -111,6 +111,10 @@ class SegmentConfig(Section):
     nuclei_model, cell_model : str
         A shipped network (`anabatch-nuclei`, `anabatch-cells`), a Cellpose model (`nuclei`,
         `cyto2`, `cyto3`), or a path to a Cellpose model file.
+    diameter : {'fixed', 'auto'}
+        `auto` has the nucleus network take a first look at every image, estimate the nuclei's size
+        from it, and look for nuclei and cells of that size, whatever the magnification. It takes
+        about two nucleus passes more, and needs the two-pass recipe.
     clahe_clip, clahe_grid : float, int
         Contrast-limited adaptive histogram equalisation: clip limit, and tiles a side.
     flow_threshold, cellprob_threshold : float
@@ -118,11 +122,14 @@ class SegmentConfig(Section):
     min_size : int
         Smallest mask, in network pixels; Cellpose's default.
     tile, tile_overlap : int, float
-        Side of the network's tiles in network pixels, a multiple of 16, and the share that
-        neighbours overlap.
+        Longest side of the network's tiles in network pixels, a multiple of 16, and the share of
+        it that neighbours overlap at least: by default two diameters.
     tiles_per_batch : int
-        Tiles that go through the network at once. The last batch is padded, so that results do
-        not depend on neighbours.
+        Tiles of one shape that go through the network at once. The last batch is padded, so that
+        results do not depend on neighbours. A processor gains nothing from more than one.
+    precision : {'float32', 'bfloat16'}
+        Of the networks' weights and of what goes between them. `bfloat16` is faster where the
+        device computes with it, at the cost of a few outlines.
     device : {'cpu', 'cuda'}
         Where the networks run. A device that is not there is an error.
     """
@@ -130,6 +137,7 @@ class SegmentConfig(Section):
     recipe: Literal["two-pass", "one-pass", "watershed"] = "two-pass"
     nuclei_model: str = "anabatch-nuclei"
     cell_model: str = "anabatch-cells"
+    diameter: Literal["fixed", "auto"] = "fixed"
     nucleus_diameter: Positive = 60.0
     cell_diameter: Positive = 145.0
     reference_nucleus_diameter: Positive = 90.0
@@ -139,10 +147,20 @@ class SegmentConfig(Section):
     flow_threshold: Annotated[Real, Field(ge=0)] = 0.4
     cellprob_threshold: Real = 0.0
     min_size: Annotated[Integer, Field(ge=0)] = 15
-    tile: Annotated[Integer, Field(ge=64, multiple_of=16)] = 224
-    tile_overlap: Annotated[Real, Field(ge=0, lt=0.5)] = 0.1
-    tiles_per_batch: Count = 8
+    tile: Annotated[Integer, Field(ge=64, multiple_of=16)] = 448
+    tile_overlap: Annotated[Real, Field(ge=0, lt=0.5)] = 0.16
+    tiles_per_batch: Count = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _an_estimate_needs_nuclei(self) -> Self:
+        if self.diameter == "auto" and self.recipe != "two-pass":
+            message = (
+                "diameter = 'auto' estimates by the nucleus network: recipe must be 'two-pass'"
+            )
+            raise ValueError(message)
+        return self
 
 
 class CellsConfig(Section):
@@ -283,6 +301,10 @@ class ComputeConfig(Section):
         `local` (processes on this machine), `sync` (in this process), or a Dask scheduler's address.
     workers : int
         Processes of a local cluster.
+    gpus : int or 'all'
+        GPUs for the networks of the segmentation: of a local cluster, each gets a worker process of
+        its own, beside the others; of another scheduler, it needs so many workers with the resource
+        `GPU`, and one with the resource `CPU`. Fewer than these are an error.
     threads : int
         Threads that the numerical libraries of every worker use. One number for every backend.
     batch_megapixels : float
@@ -296,10 +318,18 @@ class ComputeConfig(Section):
 
     scheduler: Annotated[str, Field(pattern=r"^(local|sync|(tcp|tls|ws|wss)://.+)$")] = "local"
     workers: Count = 2
+    gpus: Annotated[Integer, Field(ge=0)] | Literal["all"] = 0
     threads: Count = 1
     batch_megapixels: Positive = 40.0
     window: Count = 2
     retries: Annotated[Integer, Field(ge=0)] = 2
+
+    @model_validator(mode="after")
+    def _gpus_need_workers(self) -> Self:
+        if self.gpus and self.scheduler == "sync":
+            message = "gpus need workers, and scheduler = 'sync' has none: use 'local'"
+            raise ValueError(message)
+        return self
 
 
 class GuardsConfig(Section):

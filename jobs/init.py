@@ -44,6 +44,9 @@ recipe = "{segment.recipe}"  # or "one-pass", or "watershed", without networks
 # Cellpose's own ("nuclei", "cyto2", "cyto3") or the path of a Cellpose model file.
 nuclei_model = "{segment.nuclei_model}"
 cell_model = "{segment.cell_model}"
+# "auto" estimates the nuclei's size from every image itself, whatever its magnification; "fixed"
+# takes it for nucleus_diameter.
+diameter = "{segment.diameter}"
 # Diameters in reference pixels: cells are sought at cell_diameter where the image's mean nucleus
 # diameter d is above reference_nucleus_diameter, and at cell_diameter * d / reference elsewhere.
 nucleus_diameter = {segment.nucleus_diameter}
@@ -103,6 +106,7 @@ trash_days = {keep.trash_days}  # what was taken away lies in the trash for so l
 [compute]
 scheduler = "{compute.scheduler}"  # "sync", or a Dask scheduler's address, tcp://host:8786
 workers = {compute.workers}
+gpus = {compute.gpus}  # for the networks, a worker process each: a number, or "all"
 threads = {compute.threads}  # of each worker's numerical libraries; one number everywhere
 batch_megapixels = {compute.batch_megapixels}
 """

@@ -72,7 +72,8 @@ def cheap_segmentation(
     nuclei, count = ndimage.label(core)
     sizes = np.bincount(nuclei.ravel())[1:]
     diameter = float(np.sqrt(sizes).mean()) if count else float("nan")
-    return Segmentation(nuclei.astype(np.int32), cells.astype(np.int32), diameter, {})
+    found = {"nuclei": count, "cells": int(cells.max(initial=0))}
+    return Segmentation(nuclei.astype(np.int32), cells.astype(np.int32), diameter, {}, found)
 
 
 def _init(self: VGG16Features, config: FeaturizeConfig, *, threads: int = 1) -> None:

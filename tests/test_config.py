@@ -42,11 +42,13 @@ SECTIONS = (
 OTHER = {
     "recipe": "one-pass",
     "device": "cuda",
+    "precision": "bfloat16",
     "preprocessing": "keras",
     "landmark_method": "uniform",
     "gamma": 0.25,
     "scheduler": "sync",
     "vocabulary": Path("labels"),
+    "diameter": "auto",
     "tile": 256,
     "tile_overlap": 0.2,
     "rehash_share": 0.5,
@@ -80,6 +82,13 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(section):
     values = section().model_dump()
     backwards = dict(reversed(values.items()))
     assert section(**values).digest() == section(**backwards).digest() == section().digest()
+
+
+@pytest.mark.parametrize("recipe", ["one-pass", "watershed"])
+def test_only_the_nucleus_network_estimates_diameters(recipe):
+    assert SegmentConfig(recipe="two-pass", diameter="auto").diameter == "auto"
+    with pytest.raises(ValidationError, match="two-pass"):
+        SegmentConfig(recipe=recipe, diameter="auto")
 
 
 def test_equal_numbers_have_equal_digests():

@@ -1,8 +1,10 @@
 """The study's recipe: nuclei first, then cells, from the signal split in two along the nuclei.
 
 Five steps, each a function of values alone, on a batch of images: :func:`prepare`, the nucleus
-network (:func:`anabatch.segmentation.tiling.run_tiled`), :func:`find_nuclei`, the cell network,
-:func:`find_cells`. The second and the fourth are the ones that a GPU does; the others never see it.
+network (:func:`anabatch.segmentation.tiling.run_tiled`), :func:`find_nuclei` and :func:`recombine`,
+the cell network, :func:`find_cells`. The second and the fourth are the ones that a GPU does; the
+others never see it. Where the nuclei's size is to come from the image, a first look goes before
+them: :func:`look`, the nucleus network, :func:`with_diameters`.
 
 Three resolutions occur: the source's; the reference resolution, at which contrast is equalised and
 all diameters of the configuration are given; and the network's, at which objects have the size that
@@ -11,17 +13,36 @@ the network was trained for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from scipy import ndimage
 
-from anabatch.imaging import equalize
+from anabatch.segmentation import diameter
 from anabatch.segmentation.cellpose import LOSSES, find_masks
-from anabatch.segmentation.labels import count, fill_and_filter, refine, resize_nearest
+from anabatch.segmentation.channels import (
+    LEAST_CONTRAST,
+    cell_channels,
+    network_input,
+    nucleus_channels,
+    scaled,
+    to_reference,
+)
+from anabatch.segmentation.labels import count, fill_and_filter, refine
 from anabatch.segmentation.models import uses_nuclei
+from anabatch.segmentation.results import (
+    FROM_DEFAULT,
+    FROM_IMAGE,
+    FROM_NUCLEI,
+    VANISHED,
+    Proposal,
+    Segmentation,
+    nothing_seen,
+    to_source,
+)
+from anabatch.segmentation.scale_bar import find_scale_bar, without_scale_bar
+from anabatch.segmentation.visibility import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,34 +50,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.config import SegmentConfig
+    from anabatch.segmentation.scale_bar import Box
     from anabatch.segmentation.tiling import NetworkOutput
+
+__all__ = [
+    "FEWEST_NUCLEI",
+    "LEAST_CONTRAST",
+    "Field",
+    "Nuclei",
+    "Segmentation",
+    "cell_channels",
+    "cell_diameter",
+    "cell_diameter_for",
+    "find_cells",
+    "find_nuclei",
+    "look",
+    "mean_diameter",
+    "network_input",
+    "nucleus_channels",
+    "nucleus_inputs",
+    "prepare",
+    "read_fields",
+    "recombine",
+    "scaled",
+    "to_reference",
+    "with_diameters",
+]
 
 FEWEST_NUCLEI = 3
 """With fewer nuclei than these their mean diameter says nothing of the cells'."""
-
-LEAST_CONTRAST = 1e-3
-"""Least distance of the percentiles of a channel with contrast; Cellpose's own."""
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """The masks of one image.
-
-    Attributes
-    ----------
-    nuclei, cells : ndarray of int32, shape (H, W)
-        Label images at the source's resolution; 0 is no mask. Their labels are independent.
-    mean_nucleus_diameter : float
-        Mean of the longer sides of the nuclei's bounding boxes, in reference pixels; NaN without
-        nuclei.
-    dropped : dict
-        Masks that Cellpose's checks gave up: `nuclei_too_large`, `cells_flow_error` and so on.
-    """
-
-    nuclei: NDArray[np.int32]
-    cells: NDArray[np.int32]
-    mean_nucleus_diameter: float
-    dropped: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -66,12 +88,22 @@ class Field:
     Attributes
     ----------
     signal : ndarray of uint8 or uint16, shape (h, w)
+        Its scale bar is filled.
     source_shape : tuple of int
         (H, W) of the image as it came.
+    scale_bar : tuple of int or None
+        Box of the scale bar, in source pixels.
+    visible : bool
+        Whether anything but noise is to be seen. If not, networks are shown nothing.
+    nucleus_diameter : float or None
+        What nuclei are looked for at, in reference pixels, where the image itself told it.
     """
 
     signal: NDArray[Any]
     source_shape: tuple[int, int]
+    scale_bar: Box | None = None
+    visible: bool = True
+    nucleus_diameter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +118,14 @@ class Nuclei:
         As in :class:`Segmentation`.
     dropped : dict
         Masks that were given up, by reason.
+    proposed : int
+        Masks that there were at first.
     """
 
     labels: NDArray[np.int32]
     mean_diameter: float
     dropped: dict[str, int]
+    proposed: int = 0
 
 
 def prepare(
@@ -100,6 +135,8 @@ def prepare(
     network_diameter: float,
 ) -> tuple[list[Field], list[NDArray[np.float32]]]:
     """Step one: bring images to reference resolution, and make the nucleus network's input.
+
+    Nuclei are looked for at the configured diameter.
 
     Parameters
     ----------
@@ -116,102 +153,87 @@ def prepare(
     inputs : list of ndarray of float32, shape (2, h, w)
         Empty if the recipe has no nucleus pass.
     """
-    fields = [
-        Field(to_reference(signal, scale), (signal.shape[0], signal.shape[1]))
+    fields = read_fields(signals, pixels_per_reference_pixel, config)
+    return fields, nucleus_inputs(fields, config, network_diameter)
+
+
+def read_fields(
+    signals: Sequence[NDArray[Any]],
+    pixels_per_reference_pixel: Sequence[float],
+    config: SegmentConfig,
+) -> list[Field]:
+    """Step one, first half: fill scale bars, and bring images to reference resolution."""
+    return [
+        _read_field(signal, scale, config)
         for signal, scale in zip(signals, pixels_per_reference_pixel, strict=True)
     ]
+
+
+def _read_field(signal: NDArray[Any], scale: float, config: SegmentConfig) -> Field:
+    bar = find_scale_bar(signal)
+    reference = to_reference(without_scale_bar(signal, bar), scale)
+    shape = (signal.shape[0], signal.shape[1])
+    return Field(reference, shape, bar, visible(reference, config.nucleus_diameter))
+
+
+def nucleus_inputs(
+    fields: Sequence[Field], config: SegmentConfig, network_diameter: float
+) -> list[NDArray[np.float32]]:
+    """Step one, second half: the nucleus network's input, as in :func:`prepare`."""
     if not uses_nuclei(config):
-        return fields, []
-    scale = network_diameter / config.nucleus_diameter
-    return fields, [
-        network_input(*nucleus_channels(field.signal, config), scale) for field in fields
+        return []
+    return [
+        _shown(
+            field,
+            network_input(
+                *nucleus_channels(field.signal, config),
+                network_diameter / (field.nucleus_diameter or config.nucleus_diameter),
+            ),
+        )
+        for field in fields
     ]
 
 
-def to_reference(signal: NDArray[Any], pixels_per_reference_pixel: float) -> NDArray[Any]:
-    """Return the signal at reference resolution, shape (h, w), in its own integer type."""
-    if pixels_per_reference_pixel == 1:
-        return signal
-    return _resize(signal, scaled(signal.shape, 1 / pixels_per_reference_pixel))
+def _shown(field: Field, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return image if field.visible else np.zeros_like(image)
 
 
-def nucleus_channels(
-    signal: NDArray[Any], config: SegmentConfig
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return what the nucleus pass looks at: the equalised signal, and nothing."""
-    equalized = equalize(signal, clip=config.clahe_clip, grid=config.clahe_grid)
-    return equalized, np.zeros_like(signal)
-
-
-def cell_channels(
-    signal: NDArray[Any], nuclei: NDArray[Any], config: SegmentConfig
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return what the cell pass looks at: the cytoplasm and the nuclei, equalised apart.
-
-    Parameters
-    ----------
-    signal : ndarray of uint8 or uint16, shape (h, w)
-    nuclei : ndarray of integers, shape (h, w)
-        Label image.
-    config : SegmentConfig
+def look(
+    fields: Sequence[Field], config: SegmentConfig, network_diameter: float
+) -> list[NDArray[np.float32]]:
+    """Before step one's second half: what the nucleus network is shown to tell the nuclei's size.
 
     Returns
     -------
-    cytoplasm, nuclei : ndarray, shape (h, w), the signal's type
-        In the one-pass recipe the untreated signal, and nothing.
+    list of ndarray of float32, shapes (2, h, w)
+        So many of every image as there are :data:`anabatch.segmentation.diameter.SHARES`.
     """
-    nothing = np.zeros_like(signal)
-    if not uses_nuclei(config):
-        return signal, nothing
-    within = nuclei > 0
-    cytoplasm = equalize(
-        np.where(within, nothing, signal), clip=config.clahe_clip, grid=config.clahe_grid
-    )
-    if not within.any():
-        return cytoplasm, nothing
-    inner = equalize(
-        np.where(within, signal, nothing), clip=config.clahe_clip, grid=config.clahe_grid
-    )
-    return cytoplasm, inner
+    return [
+        _shown(field, view)
+        for field in fields
+        for view in diameter.views(
+            nucleus_channels(field.signal, config)[0], config, network_diameter
+        )
+    ]
 
 
-def network_input(first: NDArray[Any], second: NDArray[Any], scale: float) -> NDArray[np.float32]:
-    """Normalise two channels as Cellpose does, and scale them to network pixels.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (h, w)
-    scale : float
-        Network pixels per reference pixel.
-
-    Returns
-    -------
-    ndarray of float32, shape (2, h', w')
-        The 1st percentile of each channel is 0 and the 99th is 1; a channel without contrast is 0.
-        Shrinking averages areas, where Cellpose picks points: fine patterns would alias.
-    """
-    shape = scaled(first.shape, scale)
-    return np.stack([_resize(_normalize(channel), shape) for channel in (first, second)])
-
-
-def _normalize(channel: NDArray[Any]) -> NDArray[np.float32]:
-    low, high = np.percentile(channel, (1.0, 99.0))
-    if high - low <= LEAST_CONTRAST:
-        return np.zeros(channel.shape, np.float32)
-    normal = (channel.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    return np.asarray(normal, dtype=np.float32)
-
-
-def scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Return the size of an image so many times as fine; no side is less than a pixel."""
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def _resize(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    if image.shape == shape:
-        return image
-    method = cv2.INTER_AREA if shape[0] < image.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=method))
+def with_diameters(
+    fields: Sequence[Field],
+    outputs: Sequence[NetworkOutput],
+    config: SegmentConfig,
+    network_diameter: float,
+) -> list[Field]:
+    """Return the fields with the nucleus diameters that the network's answers to :func:`look` tell."""
+    looks = len(diameter.SHARES)
+    return [
+        replace(
+            field,
+            nucleus_diameter=diameter.estimate(
+                outputs[looks * number : looks * (number + 1)], config, network_diameter
+            ),
+        )
+        for number, field in enumerate(fields)
+    ]
 
 
 def find_nuclei(
@@ -228,8 +250,9 @@ def find_nuclei(
         ]
     found = []
     for field, output in zip(fields, outputs, strict=True):
-        labels, dropped = _masks(output, field, config)
-        found.append(Nuclei(labels, mean_diameter(labels), dropped))
+        masks = _masks(output, field, config)
+        diameter_ = mean_diameter(masks.labels)
+        found.append(Nuclei(masks.labels, diameter_, dict(masks.dropped), masks.proposed))
     return found
 
 
@@ -244,19 +267,20 @@ def cell_diameter(nuclei: Nuclei, config: SegmentConfig) -> float:
     """Return the diameter that cells are looked for at, in reference pixels.
 
     It is the configured one, scaled down in proportion where the mean nucleus is below the
-    reference nucleus. With too few nuclei it is the configured one.
+    reference nucleus; where the nuclei's size comes from the image, scaled up as well where it is
+    above. With too few nuclei it is the configured one.
     """
     return cell_diameter_for(count(nuclei.labels), nuclei.mean_diameter, config)
 
 
-def cell_diameter_for(nuclei: int, mean_diameter: float, config: SegmentConfig) -> float:
-    """Return the same for a number of nuclei and their mean diameter, in reference pixels."""
+def cell_diameter_for(nuclei: int, mean_nucleus_diameter: float, config: SegmentConfig) -> float:
+    """Return what :func:`cell_diameter` does, from the number of nuclei and their mean diameter."""
     if not uses_nuclei(config):
         return config.one_pass_diameter
     if nuclei < FEWEST_NUCLEI:
         return config.cell_diameter
-    share = mean_diameter / config.reference_nucleus_diameter
-    return config.cell_diameter * min(1.0, share)
+    share = mean_nucleus_diameter / config.reference_nucleus_diameter
+    return config.cell_diameter * (share if config.diameter == "auto" else min(1.0, share))
 
 
 def recombine(
@@ -280,9 +304,12 @@ def recombine(
         Cytoplasm, nuclei.
     """
     return [
-        network_input(
-            *cell_channels(field.signal, own.labels, config),
-            network_diameter / cell_diameter(own, config),
+        _shown(
+            field,
+            network_input(
+                *cell_channels(field.signal, own.labels, config),
+                network_diameter / cell_diameter(own, config),
+            ),
         )
         for field, own in zip(fields, nuclei, strict=True)
     ]
@@ -295,27 +322,41 @@ def find_cells(
     config: SegmentConfig,
 ) -> list[Segmentation]:
     """Step five: flows to cells, and all label images back to the source's resolution."""
-    done = []
-    for field, own, output in zip(fields, nuclei, outputs, strict=True):
-        cells, lost = _masks(output, field, config)
-        dropped = {f"nuclei_{reason}": number for reason, number in own.dropped.items()}
-        dropped |= {f"cells_{reason}": number for reason, number in lost.items()}
-        done.append(
-            Segmentation(
-                nuclei=resize_nearest(own.labels, field.source_shape),
-                cells=resize_nearest(cells, field.source_shape),
-                mean_nucleus_diameter=own.mean_diameter,
-                dropped=dropped,
-            )
-        )
-    return done
+    return [
+        _segmentation(field, own, _masks(output, field, config), config)
+        if field.visible
+        else nothing_seen(field.source_shape, field.scale_bar)
+        for field, own, output in zip(fields, nuclei, outputs, strict=True)
+    ]
 
 
-def _masks(
-    output: NetworkOutput, field: Field, config: SegmentConfig
-) -> tuple[NDArray[np.int32], dict[str, int]]:
-    """Return masks at reference resolution, and the number given up by reason."""
+def _segmentation(
+    field: Field, nuclei: Nuclei, cells: Proposal, config: SegmentConfig
+) -> Segmentation:
+    own = Proposal(nuclei.labels, nuclei.proposed, nuclei.dropped)
+    enough = count(nuclei.labels) >= FEWEST_NUCLEI
+    nuclei_, cells_, proposed, dropped = to_source(own, cells, field.source_shape, field.scale_bar)
+    configured = config.nucleus_diameter if uses_nuclei(config) else float("nan")
+    return Segmentation(
+        nuclei=nuclei_,
+        cells=cells_,
+        mean_nucleus_diameter=nuclei.mean_diameter,
+        dropped=dropped,
+        proposed=proposed,
+        nucleus_diameter=field.nucleus_diameter or configured,
+        cell_diameter=cell_diameter(nuclei, config),
+        nucleus_diameter_from=FROM_IMAGE if field.nucleus_diameter else FROM_DEFAULT,
+        diameter_from=FROM_NUCLEI if enough else FROM_DEFAULT,
+        scale_bar=field.scale_bar,
+    )
+
+
+def _masks(output: NetworkOutput, field: Field, config: SegmentConfig) -> Proposal:
+    """Return masks at reference resolution, with those given up by reason."""
     masks = find_masks(output.flows, output.probability, config)
+    coarse = count(masks.labels)
     shape = (field.signal.shape[0], field.signal.shape[1])
     fine = refine(masks.labels, output.flows, output.probability, shape, config.cellprob_threshold)
-    return fill_and_filter(fine, min_size=1), masks.dropped
+    labels = fill_and_filter(fine, min_size=1)
+    dropped = dict(masks.dropped) | {VANISHED: coarse - count(labels)}
+    return Proposal(labels, coarse + sum(masks.dropped.values()), dropped)

@@ -131,7 +131,7 @@ def _is_written(middle: NDArray[np.float32], ground: float, line: float) -> bool
 
 def _rim(above: NDArray[np.float32], ground: float, tall: int) -> int:
     """Return how many rows above the line the panel begins: a little above the text."""
-    even = np.mean(np.abs(above - ground) < _GROUND, axis=1)[::-1] > 0.5  # noqa: PLR2004 - most
+    even = np.mean(np.abs(above - ground) < _GROUND, axis=1)[::-1] > 0.5
     end = np.flatnonzero(~even[tall:])
     grown = tall + (int(end[0]) if end.size else even.size - tall)
     return min(grown, round(1.4 * tall))  # around dim cells the background may be as even
@@ -142,7 +142,7 @@ def _foot(corner: NDArray[np.float32], row: int, start: int, stop: int) -> int:
     line = float(np.median(corner[row, start:stop]))
     foot = row + 1
     while foot < corner.shape[0] and foot - row < _ABOVE:
-        if np.mean(np.abs(corner[foot, start:stop] - line) < _EVEN) < 0.5:  # noqa: PLR2004 - most
+        if np.mean(np.abs(corner[foot, start:stop] - line) < _EVEN) < 0.5:
             break
         foot += 1
     return foot

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anabatch.config import SegmentConfig
     from anabatch.segmentation.cellpose import CellposeNetwork
     from anabatch.segmentation.protocol import Segmenter
+    from anabatch.segmentation.recipe import Field, Nuclei
 
 __all__ = ["Segmentation", "TwoPassSegmenter", "segmenter_for"]
 
@@ -60,7 +61,10 @@ class TwoPassSegmenter:
     def _network(self, name: str) -> CellposeNetwork:
         from anabatch.segmentation.cellpose import CellposeNetwork
 
-        return CellposeNetwork(resolve_model(name), device=self.config.device)
+        config = self.config
+        return CellposeNetwork(
+            resolve_model(name), device=config.device, precision=config.precision
+        )
 
     def segment(
         self, signals: Sequence[NDArray[Any]], pixels_per_reference_pixel: Sequence[float]
@@ -90,15 +94,25 @@ class TwoPassSegmenter:
 
         torch.set_num_threads(self.threads)
         config = self.config
-        nucleus_diameter = self.nucleus_network.diameter if uses_nuclei(config) else 1.0
-        fields, inputs = recipe.prepare(
-            signals, pixels_per_reference_pixel, config, nucleus_diameter
-        )
-        outputs = run_tiled(self.nucleus_network, inputs, config) if inputs else []
-        nuclei = recipe.find_nuclei(fields, outputs, config)
+        fields = recipe.read_fields(signals, pixels_per_reference_pixel, config)
+        fields, nuclei = self._find_nuclei(fields)
         inputs = recipe.recombine(fields, nuclei, config, self.cell_network.diameter)
         outputs = run_tiled(self.cell_network, inputs, config)
         return recipe.find_cells(fields, nuclei, outputs, config)
+
+    def _find_nuclei(self, fields: list[Field]) -> tuple[list[Field], list[Nuclei]]:
+        """Run the first pass; a first look before it, where the image is to tell the nuclei's size."""
+        config = self.config
+        if not uses_nuclei(config):
+            return fields, recipe.find_nuclei(fields, [], config)
+        network = self.nucleus_network
+        if config.diameter == "auto":
+            looks = recipe.look(fields, config, network.diameter)
+            outputs = run_tiled(network, looks, config)
+            fields = recipe.with_diameters(fields, outputs, config, network.diameter)
+        inputs = recipe.nucleus_inputs(fields, config, network.diameter)
+        outputs = run_tiled(network, inputs, config)
+        return fields, recipe.find_nuclei(fields, outputs, config)
 
 
 def _remake(config: SegmentConfig, threads: int) -> TwoPassSegmenter:

@@ -30,9 +30,19 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from anabatch.errors import DeviceError
-from anabatch.segmentation.labels import consecutive, resize_nearest
+from anabatch.segmentation.channels import to_reference
+from anabatch.segmentation.labels import count
 from anabatch.segmentation.models import segmentation_digest
-from anabatch.segmentation.recipe import Segmentation, mean_diameter, to_reference
+from anabatch.segmentation.recipe import mean_diameter
+from anabatch.segmentation.results import (
+    VANISHED,
+    Proposal,
+    Segmentation,
+    nothing_seen,
+    to_source,
+)
+from anabatch.segmentation.scale_bar import find_scale_bar, without_scale_bar
+from anabatch.segmentation.visibility import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,7 +126,7 @@ class WatershedSegmenter:
         Returns
         -------
         list of Segmentation
-            A cell carries the label of its nucleus. Nothing is ever counted as dropped.
+            Every cell has grown from a nucleus.
 
         Raises
         ------
@@ -138,19 +148,31 @@ def _remake(config: SegmentConfig, threads: int) -> WatershedSegmenter:
 
 
 def _segment(signal: NDArray[Any], scale: float, diameter: float) -> Segmentation:
-    grey = to_reference(signal, scale * diameter / DIAMETER).astype(np.float32)
-    view = _look(grey * np.float32(255 / np.iinfo(signal.dtype).max))
+    bar = find_scale_bar(signal)
+    shape = (signal.shape[0], signal.shape[1])
+    grey = to_reference(without_scale_bar(signal, bar), scale * diameter / DIAMETER)
+    if not visible(grey, DIAMETER):
+        return nothing_seen(shape, bar)
+    view = _look(grey.astype(np.float32) * np.float32(255 / np.iinfo(signal.dtype).max))
     if view is None:
-        nothing = np.zeros(signal.shape, np.int32)
-        return Segmentation(nothing, nothing.copy(), float("nan"), {})
+        return nothing_seen(shape, bar)
     nuclei = _nuclei(view)
     cells = _cells(view, nuclei)
-    shape = (signal.shape[0], signal.shape[1])
+    number = int(nuclei.max(initial=0))
+    own, whole, proposed, dropped = to_source(
+        Proposal(nuclei, number, {VANISHED: number - count(nuclei)}),
+        Proposal(cells, number, {VANISHED: number - count(cells)}),
+        shape,
+        bar,
+    )
     return Segmentation(
-        nuclei=consecutive(resize_nearest(nuclei, shape)),
-        cells=consecutive(resize_nearest(cells, shape)),
+        nuclei=own,
+        cells=whole,
         mean_nucleus_diameter=mean_diameter(nuclei) * diameter / DIAMETER,
-        dropped={},
+        dropped=dropped,
+        proposed=proposed,
+        nucleus_diameter=diameter,
+        scale_bar=bar,
     )
 
 

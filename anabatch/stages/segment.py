@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.errors import InputError, UnsettledFileError
+from anabatch.segmentation.consistency import without_partner
 from anabatch.segmentation.models import segmentation_parameters, segmentation_weights
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.stages.planned import as_planned
-from anabatch.store.actions import DEFERRED, FAILED
+from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
 from anabatch.store.keys import action_key
 from anabatch.store.live import SEGMENT
 from anabatch.store.parts import PartWriter, WrittenPart
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from anabatch.stages.images import ImageBatch, ImageItem
     from anabatch.store.actions import Action
 
-VERSION = 1
+VERSION = 2
 
 # Label images of one shard are held in memory together while it is written.
 _IMAGES_PER_SHARD = 4
@@ -102,13 +103,35 @@ def _read_all(batch: ImageBatch) -> tuple[list[tuple[ImageItem, NDArray[Any]]], 
 def _segmented(
     batch: ImageBatch, item: ImageItem, result: Segmentation, array: str, row: int
 ) -> Action:
-    diameter = result.mean_nucleus_diameter
+    """Return the action of one image; one without cells says so, and has label images all the same."""
+    nuclei_alone, cells_alone = without_partner(result.nuclei, result.cells)
     facts = {
         "pixels": item.pixels_per_reference_pixel,
         "array": array,
         "nuclei": int(result.nuclei.max(initial=0)),
         "cells": int(result.cells.max(initial=0)),
-        "mean_nucleus_diameter": None if np.isnan(diameter) else float(diameter),
+        "nuclei_without_cell": nuclei_alone,
+        "cells_without_nucleus": cells_alone,
+        "mean_nucleus_diameter": _known(result.mean_nucleus_diameter),
+        "nucleus_diameter": _known(result.nucleus_diameter),
+        "nucleus_diameter_from": result.nucleus_diameter_from,
+        "cell_diameter": _known(result.cell_diameter),
+        "diameter_from": result.diameter_from,
+        "scale_bar": list(result.scale_bar) if result.scale_bar else None,
+        "proposed": dict(result.proposed),
         "dropped": dict(result.dropped),
     }
-    return batch.action(SEGMENT, item, components=facts, first_row=row, rows=1)
+    outcome = OK if facts["cells"] else NO_CELLS
+    return batch.action(
+        SEGMENT,
+        item,
+        outcome=outcome,
+        reason=result.reason,
+        components=facts,
+        first_row=row,
+        rows=1,
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

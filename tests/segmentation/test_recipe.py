@@ -6,10 +6,12 @@ from anabatch.config import SegmentConfig
 from anabatch.imaging import equalize
 from anabatch.segmentation import recipe
 from anabatch.segmentation.cellpose import LOSSES
+from anabatch.segmentation.results import ON_SCALE_BAR, VANISHED
 from anabatch.segmentation.tiling import NetworkOutput
 
 CONFIG = SegmentConfig()
 ONE_PASS = SegmentConfig(recipe="one-pass")
+AUTO = SegmentConfig(diameter="auto")
 
 
 def noise(height=120, width=160, dtype=np.uint8, seed=0):
@@ -136,9 +138,75 @@ def test_the_steps_bring_masks_back_to_the_source():
         assert found.shape == source.shape
         assert set(np.unique(found)) == {0, 1, 2, 3, 4}
         assert np.mean((found > 0) == (source > 0)) > 0.98
-    assert set(done.dropped) == {
-        f"{kind}_{loss}" for kind in ("nuclei", "cells") for loss in LOSSES
-    }
+    reasons = (*LOSSES, VANISHED, ON_SCALE_BAR)
+    assert done.dropped == {f"{kind}_{why}": 0 for kind in ("nuclei", "cells") for why in reasons}
+    assert done.proposed == {"nuclei": 4, "cells": 4}
+    assert (done.nucleus_diameter, done.nucleus_diameter_from) == (60.0, "default")
+    assert done.cell_diameter == pytest.approx(145 * nuclei[0].mean_diameter / 90)
+    assert done.diameter_from == "nuclei"
+    assert (done.scale_bar, done.reason) == (None, None)
+
+
+@pytest.mark.parametrize(("few", "expected"), [(2, "default"), (3, "nuclei")])
+def test_too_few_nuclei_leave_the_configured_diameter_and_say_so(few, expected):
+    labels = boxes(*[(60, 60)] * few)
+    nuclei = nuclei_of(labels)
+    field = recipe.Field(noise(*labels.shape), labels.shape)
+    output = perfect_output(np.ascontiguousarray(labels[1::2, 1::2]))
+    (done,) = recipe.find_cells([field], [nuclei], [output], CONFIG)
+    assert done.diameter_from == expected
+    assert done.cell_diameter == recipe.cell_diameter(nuclei, CONFIG)
+    assert (done.cell_diameter == CONFIG.cell_diameter) == (expected == "default")
+
+
+def test_with_nuclei_sized_by_the_image_cells_grow_with_them():
+    nuclei = nuclei_of(boxes((180, 90), (180, 80), (180, 70), shape=(300, 400)))
+    assert recipe.cell_diameter(nuclei, CONFIG) == 145.0
+    assert recipe.cell_diameter(nuclei, AUTO) == 290.0
+    few = nuclei_of(boxes((180, 90)))
+    assert recipe.cell_diameter(few, AUTO) == 145.0
+
+
+def test_a_mask_that_another_one_grows_around_is_counted():
+    """In network pixels they are two, and one holds the other in full."""
+    labels = np.zeros((60, 60), np.int32)
+    labels[10:50, 10:50] = 1
+    labels[28:32, 28:32] = 2
+    found = recipe.Nuclei(labels, 40.0, dict.fromkeys(LOSSES, 0), 2)
+    field = recipe.Field(noise(60, 60), (60, 60))
+    (done,) = recipe.find_cells([field], [found], [perfect_output(labels)], CONFIG)
+    for kind in ("nuclei", "cells"):
+        stored = getattr(done, kind).max()
+        lost = sum(n for why, n in done.dropped.items() if why.startswith(kind))
+        assert done.proposed[kind] == stored + lost
+
+
+def test_networks_see_nothing_of_an_image_without_contrast():
+    fields, inputs = recipe.prepare([np.full((90, 130), 9, np.uint8)], [1.0], CONFIG, 30.0)
+    assert not fields[0].visible
+    assert not inputs[0].any()
+
+
+def test_the_scale_bar_is_not_seen_and_holds_no_mask():
+    signal = noise(600, 800) // 8
+    signal[26:50, 34:250] = 66
+    signal[30:44, 120:150:3] = 255
+    signal[49:51, 34:250] = 190
+    signal[300:360, 400:460] += 100
+    fields, _ = recipe.prepare([signal], [1.0], CONFIG, 30.0)
+    top, left, bottom, right = fields[0].scale_bar
+    assert fields[0].signal[top:bottom, left:right].max() < 40
+    labels = np.zeros(signal.shape, np.int32)
+    labels[20:50, 40:70] = 1  # on the bar
+    labels[300:360, 400:460] = 2
+    found = recipe.Nuclei(labels, 60.0, dict.fromkeys(LOSSES, 0), 2)
+    output = perfect_output(np.ascontiguousarray(labels[1::2, 1::2]))
+    done = recipe.find_cells(fields, [found], [output], CONFIG)[0]
+    for kind in ("nuclei", "cells"):
+        assert getattr(done, kind).max() == 1
+        assert done.dropped[f"{kind}_scale_bar"] == 1
+        assert not getattr(done, kind)[top:bottom, left:right].any()
+    assert done.scale_bar == (top, left, bottom, right)
 
 
 def test_the_one_pass_recipe_has_no_nuclei():
