@@ -24,7 +24,13 @@ from threadpoolctl import threadpool_limits
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
 from anabatch.kernels import expm1_kernel, working_type
-from anabatch.landmarks import LandmarkMethod, choose_landmarks, pair_distances
+from anabatch.landmarks import (
+    LandmarkMethod,
+    choose_landmarks,
+    fix_signs,
+    landmark_basis,
+    pair_distances,
+)
 from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
 
@@ -249,7 +255,7 @@ class NystroemKernelPCA(
             )
             self.center_ = chosen.mean(axis=0).astype(np.float32).astype(np.float64)
             self.landmarks_ = (chosen - self.center_).astype(np.float32)
-            self._set_basis()
+            self.W_, self.z0_ = landmark_basis(self.landmarks_, self.gamma_, self.cutoff)
         return self
 
     def _check_parameters(self) -> None:
@@ -282,24 +288,6 @@ class NystroemKernelPCA(
                 f"{low} to {high}: this gives {consequence}. 'auto' would be {1 / median:.3g}."
             )
             warnings.warn(message, UserWarning, stacklevel=4)
-
-    def _set_basis(self) -> None:
-        landmarks = self.landmarks_.astype(np.float64)
-        origin = np.zeros(landmarks.shape[1])
-        kernel = expm1_kernel(landmarks, origin, landmarks, self.gamma_)
-        np.fill_diagonal(kernel, 0)
-        centered = kernel - kernel.mean(axis=0)
-        centered -= centered.mean(axis=1)[:, None]
-        values, vectors = np.linalg.eigh((centered + centered.T) / 2)
-        # The landmarks' mean is the origin, so that m of them span m - 1 directions.
-        least = max(self.cutoff * values[-1], len(values) * np.finfo(np.float64).eps)
-        keep = np.flatnonzero(values[1:] > least)[::-1] + 1
-        if not len(keep):
-            what = f"the {len(values)} landmarks do not differ at gamma {self.gamma_:.3g}"
-            raise PopulationError(what, "Use more landmarks, or the method 'kmeans'.")
-        vectors = _fix_signs(vectors[:, keep])
-        self.W_ = (vectors - vectors.mean(axis=0)) / np.sqrt(values[keep])
-        self.z0_ = (kernel @ self.W_).mean(axis=0)
 
     def partial_statistics(self, X: Any) -> KernelStatistics:
         """Sum up a chunk. Nothing of the model changes, so that threads may share it.
@@ -360,7 +348,7 @@ class NystroemKernelPCA(
         mean = statistics.total / n
         with threadpool_limits(limits=1):
             values, vectors = np.linalg.eigh(statistics.gram / n - np.outer(mean, mean))
-            vectors = _fix_signs(vectors[:, ::-1][:, : self.n_components])
+            vectors = fix_signs(vectors[:, ::-1][:, : self.n_components])
             self.projection_ = self.W_ @ vectors
             self.offset_ = vectors.T @ (self.z0_ + mean)
         self.n_samples_seen_ = n
@@ -423,11 +411,3 @@ class NystroemKernelPCA(
     @property
     def _n_features_out(self) -> int:
         return int(self.projection_.shape[1])
-
-
-def _fix_signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make the largest entry of each column positive: an eigenvector's sign is anybody's choice."""
-    largest = np.abs(vectors).argmax(axis=0)
-    signs = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-    signed: NDArray[np.float64] = vectors * signs
-    return signed

@@ -1,4 +1,4 @@
-"""Choice of the landmarks of a Nyström approximation, and what a pilot says about distances."""
+"""The landmarks of a Nyström approximation: their choice, the space that they span, and distances."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
+
+from anabatch.errors import PopulationError
+from anabatch.kernels import expm1_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +89,56 @@ def pair_distances(pilot: NDArray[Any], pairs: int, seed: int) -> NDArray[np.flo
         difference = np.subtract(pilot[left[block]], pilot[right[block]], dtype=np.float64)
         squared[block] = np.einsum("ij,ij->i", difference, difference)
     return squared
+
+
+def landmark_basis(
+    landmarks: NDArray[np.float32], gamma: float, cutoff: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return an orthonormal basis of what the landmarks span in feature space, about their mean.
+
+    Parameters
+    ----------
+    landmarks : ndarray of float32, shape (m, d)
+        Less their mean.
+    gamma : float
+    cutoff : float
+        Directions below this share of the first are dropped.
+
+    Returns
+    -------
+    weights : ndarray of float64, shape (m, r), r < m
+        Maps a row's kernel values, less one, to its coordinates but for the origin.
+    origin : ndarray of float64, shape (r,)
+        Coordinates of the landmarks' mean, to be taken off.
+
+    Raises
+    ------
+    PopulationError
+        The landmarks do not differ.
+    """
+    rows = landmarks.astype(np.float64)
+    kernel = expm1_kernel(rows, np.zeros(rows.shape[1]), rows, gamma)
+    np.fill_diagonal(kernel, 0)
+    centered = kernel - kernel.mean(axis=0)
+    centered -= centered.mean(axis=1)[:, None]
+    values, vectors = np.linalg.eigh((centered + centered.T) / 2)
+    # The landmarks' mean is the origin, so that m of them span m - 1 directions.
+    least = max(cutoff * values[-1], len(values) * np.finfo(np.float64).eps)
+    keep = np.flatnonzero(values[1:] > least)[::-1] + 1
+    if not len(keep):
+        what = f"the {len(values)} landmarks do not differ at gamma {gamma:.3g}"
+        raise PopulationError(what, "Use more landmarks, or the method 'kmeans'.")
+    vectors = fix_signs(vectors[:, keep])
+    weights: NDArray[np.float64] = (vectors - vectors.mean(axis=0)) / np.sqrt(values[keep])
+    return weights, (kernel @ weights).mean(axis=0)
+
+
+def fix_signs(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make the largest entry of each column positive: an eigenvector's sign is anybody's choice."""
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    signed: NDArray[np.float64] = vectors * signs
+    return signed
 
 
 def _project(pilot: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:

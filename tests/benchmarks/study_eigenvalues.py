@@ -171,7 +171,8 @@ def _whole_variance(X: NDArray[np.float32], gamma: float) -> float:
 def _squared_distances(X: NDArray[Any]) -> NDArray[np.float64]:
     rows = X.astype(np.float64)
     norms = np.einsum("ij,ij->i", rows, rows)
-    return np.maximum(norms[:, None] + norms - 2 * (rows @ rows.T), 0)
+    squared: NDArray[np.float64] = norms[:, None] + norms - 2 * (rows @ rows.T)
+    return np.maximum(squared, 0, out=squared)
 
 
 def recognised(scores: NDArray[Any], cells: Cells) -> float:
