@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -70,6 +70,8 @@ def simulate_field(
     *,
     size: tuple[int, int] = (1388, 1040),
     pixels_per_reference_pixel: float = 1.0,
+    mitotic_share: float | None = None,
+    empty: bool = False,
 ) -> SimulatedField:
     """Draw a field of cells.
 
@@ -83,6 +85,10 @@ def simulate_field(
         (width, height), in pixels.
     pixels_per_reference_pixel : float
         2 draws everything twice as fine.
+    mitotic_share : float, optional
+        Share of dividing cells, in place of the one that the seed draws.
+    empty : bool
+        Draw the slide, its dirt and its noise, and no cell.
 
     Returns
     -------
@@ -102,7 +108,10 @@ def simulate_field(
     optics = draw_optics(rng, dim=set(patterns) == {"negative"})
     stain = _draw_stain(rng, patterns, optics.amplitude)
     crowd = draw_crowd(rng, size[0] * size[1] / scale**2)
-    placed = place_cells(rng, crowd, size, scale, bar_corner(optics, scale))
+    if mitotic_share is not None:
+        crowd = replace(crowd, mitotic=mitotic_share)
+    blocked = bar_corner(optics, scale)
+    placed = [] if empty else place_cells(rng, crowd, size, scale, blocked)
     nuclei, cells, shapes = label_cells(placed, size)
     light = _paint(rng, shapes, cells, stain, scale)
     signal = expose(rng, light, optics, scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -19,14 +20,17 @@ from anabatch.segmentation.recipe import (
     network_input,
 )
 from anabatch.training.commands import add_schedule, finish, schedule_from
-from anabatch.training.fields import training_fields
-from anabatch.training.unet import Sample, train_network
+from anabatch.training.crops import sample_of
+from anabatch.training.drawing import draw
+from anabatch.training.fields import training_field
+from anabatch.training.unet import train_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from anabatch.training.crops import Sample
     from anabatch.training.fields import TrainingField
 
 NAME = "anabatch-cells"
@@ -43,7 +47,8 @@ def sample(field: TrainingField, rng: np.random.Generator, config: SegmentConfig
     own = Nuclei(nuclei, mean_diameter(nuclei), dict.fromkeys(LOSSES, 0))
     scale = DIAMETER / cell_diameter(own, config)
     channels = network_input(*cell_channels(field.signal, nuclei, config), scale)
-    return Sample(channels, resize_nearest(field.cells, (channels.shape[1], channels.shape[2])))
+    shape = (channels.shape[1], channels.shape[2])
+    return sample_of(channels, resize_nearest(field.cells, shape))
 
 
 def perturb(nuclei: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -61,16 +66,16 @@ def perturb(nuclei: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.i
         changed = np.where(changed > 0, changed, grown)
     else:
         changed = np.where(cv2.erode((changed > 0).astype(np.uint8), kernel) > 0, changed, 0)
-    lost = rng.random(int(nuclei.max()) + 1) < rng.uniform(0, 0.15)
+    lost = rng.random(int(nuclei.max()) + 1) < rng.uniform(0, 0.3)
     return np.where(lost[changed], 0, changed).astype(np.int32)
 
 
-def samples(count: int, seed: int) -> Iterator[Sample]:
-    """Return samples of simulated fields."""
-    two_pass, one_pass = SegmentConfig(), SegmentConfig(recipe="one-pass")
-    for index, field in enumerate(training_fields(count, seed)):
-        rng = np.random.default_rng([seed, index, 1])
-        yield sample(field, rng, one_pass if rng.random() < _ONE_PASS_SHARE else two_pass)
+def simulated(seed: int, index: int) -> Sample:
+    """Return the sample of a simulated field."""
+    rng = np.random.default_rng([seed, index, 1])
+    one_pass = rng.random() < _ONE_PASS_SHARE
+    config = SegmentConfig(recipe="one-pass") if one_pass else SegmentConfig()
+    return sample(training_field(seed, index), rng, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m anabatch.training.cells", description=__doc__)
     add_schedule(parser)
     options = parser.parse_args(arguments)
-    drawn = list(samples(options.fields, options.seed))
-    losses = train_network(drawn, schedule_from(options, DIAMETER), options.out)
+    samples = list(draw(partial(simulated, options.seed), options.fields, options.workers))
+    losses = train_network(samples, schedule_from(options, DIAMETER), options.out)
     data = [
         {"simulator": "anabatch.simulate.field", "fields": options.fields, "seed": options.seed}
     ]

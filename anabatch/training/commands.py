@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 # Options that change nothing of the result, and so do not belong into the recorded command.
-_NOT_RECORDED = frozenset({"quiet"})
+_NOT_RECORDED = frozenset({"workers"})
 
 
 def add_schedule(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +20,30 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fields", type=int, default=280, help="simulated fields")
-    parser.add_argument("--epochs", type=int, default=160)
-    parser.add_argument("--images-per-epoch", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=3200, help="batches")
+    parser.add_argument("--batch", type=int, default=8, help="crops of a batch")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64, 112])
-    parser.add_argument("--crop", type=int, default=128, help="side of crops, in network pixels")
+    parser.add_argument("--crop", type=int, default=224, help="side of crops, in network pixels")
+    parser.add_argument("--rate", type=float, default=0.003, help="highest learning rate")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw fields")
+    parser.add_argument("--graphed", action="store_true", help="replay recorded passes (CUDA)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 
 
 def schedule_from(options: argparse.Namespace, diameter: float) -> Schedule:
-    """Return the schedule that the options name, and turn Cellpose's progress lines on."""
-    if not options.quiet:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    """Return the schedule that the options name."""
     return Schedule(
         widths=tuple(options.widths),
         diameter=diameter,
-        epochs=options.epochs,
-        images_per_epoch=options.images_per_epoch,
-        crop=options.crop,
+        steps=options.steps,
         seed=options.seed,
+        batch=options.batch,
+        crop=options.crop,
+        learning_rate=options.rate,
         threads=options.threads,
+        device=options.device,
+        graphed=options.graphed,
     )
 
 
@@ -68,9 +71,12 @@ def command_of(name: str, options: argparse.Namespace) -> str:
     """Return the command that reproduces a network: folders by placeholder, the rest as given."""
     words = [f"python -m anabatch.training.{name.removeprefix('anabatch-')}"]
     for key, value in sorted(vars(options).items()):
-        if key in _NOT_RECORDED:
+        if key in _NOT_RECORDED or value is False:
             continue
         flag = "--" + key.replace("_", "-")
+        if value is True:
+            words.append(flag)
+            continue
         if isinstance(value, Path):
             shown = value.name if key == "out" else key.upper()
         elif isinstance(value, list):

@@ -11,8 +11,6 @@ import numpy as np
 from anabatch.simulate.field import PATTERNS, simulate_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 EVALUATION_SEED = 1_000_000
@@ -21,9 +19,14 @@ EVALUATION_SEED = 1_000_000
 SIZES = ((1388, 1040), (972, 724))
 """Field sizes that are trained on, (width, height) in reference pixels."""
 
+ZOOM = (0.6, 2.2)
+"""Half of the fields are drawn larger or smaller than their scale says, within these factors."""
 
-ZOOM = (0.8, 1.5)
-"""A third of the fields are drawn larger or smaller than their scale says, within these factors."""
+# Dividing cells are rare, and the hardest nuclei to see: half of the fields have more of them.
+_MITOTIC = (0.1, 0.35)
+_EMPTY_SHARE = 0.03
+# Panels as programs burn them in: bright or dark, with razor-sharp edges, where no cell is.
+_PANEL_SHARE = 0.12
 
 
 @dataclass(frozen=True)
@@ -42,34 +45,52 @@ class TrainingField:
     cells: NDArray[np.int32]
 
 
-def training_fields(count: int, seed: int) -> Iterator[TrainingField]:
-    """Draw fields of all patterns, alone and in pairs, from bright to dim, sharp to blurred.
+def training_field(seed: int, index: int) -> TrainingField:
+    """Draw a field of one or two patterns, from bright to dim, sharp to blurred, small to large.
 
     Parameters
     ----------
-    count : int
-        Number of fields; below :data:`EVALUATION_SEED`.
     seed : int
-        With equal seeds, equal fields. Field i does not depend on `count`.
+    index : int
+        The pattern is the one at this place of the simulator's list, over and over.
 
-    Yields
-    ------
+    Returns
+    -------
     TrainingField
+        With equal seeds and indices, equal fields.
     """
-    for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        first = PATTERNS[index % len(PATTERNS)]
-        second = str(rng.choice(PATTERNS))
-        patterns = sorted({first, second}) if rng.random() < 0.25 else [first]
-        size = SIZES[int(rng.integers(len(SIZES)))]
-        zoom = float(rng.uniform(*ZOOM)) if rng.random() < 0.35 else 1.0
-        field = simulate_field(
-            int(rng.integers(EVALUATION_SEED)),
-            patterns,
-            size=size,
-            pixels_per_reference_pixel=zoom,
-        )
-        yield TrainingField(degrade(field.signal, rng), field.nuclei, field.cells)
+    rng = np.random.default_rng([seed, index])
+    first = PATTERNS[index % len(PATTERNS)]
+    patterns = sorted({first, str(rng.choice(PATTERNS))}) if rng.random() < 0.25 else [first]
+    low, high = np.log(ZOOM)
+    field = simulate_field(
+        int(rng.integers(EVALUATION_SEED)),
+        patterns,
+        size=SIZES[int(rng.integers(len(SIZES)))],
+        pixels_per_reference_pixel=float(np.exp(rng.uniform(low, high) * (rng.random() < 0.5))),
+        mitotic_share=float(rng.uniform(*_MITOTIC)) if rng.random() < 0.5 else None,
+        empty=bool(rng.random() < _EMPTY_SHARE),
+    )
+    signal = field.signal
+    if rng.random() < _PANEL_SHARE:
+        signal = _with_panel(signal, field.cells, rng)
+    return TrainingField(degrade(signal, rng), field.nuclei, field.cells)
+
+
+def _with_panel(
+    signal: NDArray[np.uint8], cells: NDArray[np.int32], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Lay an even panel of any grey over a place without cells, if there is one."""
+    height, width = int(rng.integers(6, 80)), int(rng.integers(30, 300))
+    for _ in range(20):
+        y = int(rng.integers(0, max(1, signal.shape[0] - height)))
+        x = int(rng.integers(0, max(1, signal.shape[1] - width)))
+        window = slice(y, y + height), slice(x, x + width)
+        if not cells[window].any():
+            changed = signal.copy()
+            changed[window] = int(rng.integers(0, 256))
+            return changed
+    return signal
 
 
 def degrade(signal: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,18 @@ from anabatch.segmentation.labels import resize_nearest
 from anabatch.segmentation.recipe import network_input, nucleus_channels, to_reference
 from anabatch.training import dsb2018
 from anabatch.training.commands import add_schedule, finish, schedule_from
-from anabatch.training.fields import training_fields
-from anabatch.training.unet import Sample, train_network
+from anabatch.training.crops import sample_of
+from anabatch.training.drawing import draw
+from anabatch.training.fields import training_field
+from anabatch.training.unet import train_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from anabatch.training.crops import Sample
 
 NAME = "anabatch-nuclei"
 DIAMETER = 24.0
@@ -35,23 +40,31 @@ def sample(
     scale = DIAMETER / config.nucleus_diameter
     channels = network_input(*nucleus_channels(signal, config), scale)
     shape = (channels.shape[1], channels.shape[2])
-    return Sample(channels, resize_nearest(labels, shape), weight)
+    return sample_of(channels, resize_nearest(labels, shape), weight)
 
 
-def simulated(count: int, seed: int, config: SegmentConfig) -> Iterator[Sample]:
-    """Return samples of simulated fields."""
-    for field in training_fields(count, seed):
-        yield sample(field.signal, field.nuclei, config, (1 - _REAL_SHARE) / count)
+def simulated(seed: int, share: float, index: int) -> Sample:
+    """Return the sample of a simulated field, which is to have a share of all drawn crops."""
+    field = training_field(seed, index)
+    return sample(field.signal, field.nuclei, SegmentConfig(), share)
 
 
-def real(folder: Path, config: SegmentConfig) -> Iterator[Sample]:
-    """Return samples of all images of the Data Science Bowl that are not held out."""
-    chosen = dsb2018.names(folder, test=False)
-    for name in chosen:
-        image = dsb2018.read(folder, name)
-        reference = to_reference(image.signal, image.pixels_per_reference_pixel)
-        labels = resize_nearest(image.labels, (reference.shape[0], reference.shape[1]))
-        yield sample(reference, labels, config, _REAL_SHARE / len(chosen))
+def real(folder: Path, names: Sequence[str], index: int) -> Sample:
+    """Return the sample of an image of the Data Science Bowl, one of `names`."""
+    image = dsb2018.read(folder, names[index])
+    reference = to_reference(image.signal, image.pixels_per_reference_pixel)
+    labels = resize_nearest(image.labels, (reference.shape[0], reference.shape[1]))
+    return sample(reference, labels, SegmentConfig(), _REAL_SHARE / len(names))
+
+
+def all_samples(folder: Path, fields: int, seed: int, workers: int) -> list[Sample]:
+    """Return the samples of simulated fields, and of all real images that are not held out."""
+    names = dsb2018.names(folder, test=False)
+    drawn = partial(simulated, seed, (1 - _REAL_SHARE) / fields)
+    return [
+        *draw(partial(real, folder, names), len(names), workers),
+        *draw(drawn, fields, workers),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,11 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dsb2018", type=Path, required=True, help="folder of images/ and labels/")
     add_schedule(parser)
     options = parser.parse_args(arguments)
-    config = SegmentConfig()
-    samples = [
-        *simulated(options.fields, options.seed, config),
-        *real(options.dsb2018, config),
-    ]
+    samples = all_samples(options.dsb2018, options.fields, options.seed, options.workers)
     losses = train_network(samples, schedule_from(options, DIAMETER), options.out)
     data = [
         {"simulator": "anabatch.simulate.field", "fields": options.fields, "seed": options.seed},

@@ -1,38 +1,22 @@
-"""Training of a small Cellpose network by Cellpose's own code."""
+"""Training of a small Cellpose network: Cellpose's U-Net, flows and loss, on any device."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import structlog
 
-from anabatch.segmentation.cellpose import build_network, save_network
+from anabatch.segmentation.cellpose import build_network, require_device, save_network
+from anabatch.training.crops import Cropper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from anabatch.training.crops import Sample
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One training image in network pixels.
-
-    Attributes
-    ----------
-    channels : ndarray of float32, shape (2, h, w)
-        As the network will see it.
-    labels : ndarray of int32, shape (h, w)
-    weight : float
-        How often it is drawn, relative to others.
-    """
-
-    channels: NDArray[np.float32]
-    labels: NDArray[np.int32]
-    weight: float = 1.0
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,29 +29,42 @@ class Schedule:
         Channels of the network's levels.
     diameter : float
         Object diameter that the network is to work at, in network pixels.
-    epochs : int
-        More than 100: only then does Cellpose's learning rate decay.
-    images_per_epoch, batch : int
-    crop : int
-        Side of the random crops, in network pixels.
-    learning_rate : float
+    steps : int
+        Batches.
     seed : int
+        Of weights and crops. On one device equal seeds give nearly equal networks: additions on
+        graphics processors have no fixed order.
+    batch : int
+        Crops a step.
+    crop : int
+        Side of the crops, in network pixels: that of the tiles that the network will see, as it
+        averages its style over a tile.
+    learning_rate : float
+        At its highest, after a twentieth of the steps; then it falls to 0 along a cosine.
+    weight_decay : float
     threads : int
+    device : {'cpu', 'cuda'}
+    graphed : bool
+        On a graphics processor, record the network's passes once and replay them: a small network
+        waits for its launches otherwise.
     """
 
     widths: tuple[int, ...]
     diameter: float
-    epochs: int
-    images_per_epoch: int
+    steps: int
     seed: int
     batch: int = 8
-    crop: int = 128
-    learning_rate: float = 0.005
+    crop: int = 224
+    learning_rate: float = 0.003
+    weight_decay: float = 1e-3
     threads: int = 1
+    device: str = "cpu"
+    graphed: bool = False
 
 
-# Crops are turned by any angle, flipped, and scaled by 0.7 to 1.3.
-_SCALE_RANGE = 0.6
+# Reports and drafts of the network, over a training.
+_REPORTS = 20
+_WARM_UP = 0.05
 
 
 def train_network(samples: Sequence[Sample], schedule: Schedule, out: Path) -> list[float]:
@@ -78,53 +75,106 @@ def train_network(samples: Sequence[Sample], schedule: Schedule, out: Path) -> l
     samples : sequence of Sample
     schedule : Schedule
     out : Path
-        The `.npz` to write.
+        The `.npz` to write. Until the end it holds drafts.
 
     Returns
     -------
     list of float
-        Cellpose's training loss of every epoch.
+        Mean loss of every twentieth of the steps.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there.
     """
     import torch
-    from cellpose.train import train_seg
 
     torch.set_num_threads(schedule.threads)
     torch.manual_seed(schedule.seed)
-    net = _in_half_precision(build_network([2, *schedule.widths], schedule.diameter))
-    weights = np.array([sample.weight for sample in samples], np.float64)
-    with tempfile.TemporaryDirectory() as scratch:
-        losses: Any = train_seg(
-            net,
-            train_data=[sample.channels for sample in samples],
-            train_labels=[sample.labels for sample in samples],
-            train_probs=weights / weights.sum(),
-            normalize={"normalize": False},
-            batch_size=schedule.batch,
-            learning_rate=schedule.learning_rate,
-            n_epochs=schedule.epochs,
-            nimg_per_epoch=schedule.images_per_epoch,
-            rescale=False,
-            scale_range=_SCALE_RANGE,
-            bsize=schedule.crop,
-            min_train_masks=1,
-            save_path=scratch,
-            save_every=schedule.epochs,
-            model_name="trained",
-        )[1]
+    device = require_device(schedule.device)
+    if schedule.device == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes are fixed, and nothing here must repeat
+        torch.backends.cudnn.deterministic = False
+    net = build_network([2, *schedule.widths], schedule.diameter)
+    net = net.to(device, memory_format=torch.channels_last).train()
+    cropper = Cropper(samples, schedule.crop, schedule.seed, device)
+    optimizer, rate = _optimizer(net, schedule)
+    forward = _forward(net, schedule, device)
+    every = max(1, schedule.steps // _REPORTS)
+    losses, total = [], torch.zeros((), device=device)
+    for step in range(1, schedule.steps + 1):
+        images, targets = cropper.draw(schedule.batch)
+        total += _step(forward, optimizer, images, targets)
+        rate.step()
+        if step % every == 0:
+            losses.append(float(total) / every)
+            total.zero_()
+            log.info("training", step=step, of=schedule.steps, loss=round(losses[-1], 4))
+            save_network(net, out)
     save_network(net, out)
-    return [float(loss) for loss in losses]
+    return losses
 
 
-def _in_half_precision(net: Any) -> Any:
-    """Let the forward pass run in bfloat16, channels last: twice as fast on processors with it."""
+def _optimizer(net: Any, schedule: Schedule) -> tuple[Any, Any]:
     import torch
 
-    plain = net.to(memory_format=torch.channels_last).forward
+    trained = [value for value in net.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=schedule.learning_rate,
+        total_steps=schedule.steps + 1,
+        pct_start=_WARM_UP,
+        cycle_momentum=False,
+    )
+    return optimizer, rate
 
-    def forward(data: Any) -> tuple[Any, Any, Any]:
-        with torch.autocast("cpu", torch.bfloat16):
-            answer, style, levels = plain(data.contiguous(memory_format=torch.channels_last))
-        return answer.float(), style, levels
 
-    net.forward = forward
-    return net
+def _forward(net: Any, schedule: Schedule, device: Any) -> Any:
+    """Return the pass from images to flows and logits, in bfloat16 where that is exact enough."""
+    import torch
+
+    class Answer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, images: Any) -> Any:
+            # A recorded pass must cast the weights itself, every time.
+            with torch.autocast(device.type, torch.bfloat16, cache_enabled=not schedule.graphed):
+                return self.net(images)[0].float()
+
+    answer = Answer()
+    if not schedule.graphed:
+        return answer
+    shape = (schedule.batch, 2, schedule.crop, schedule.crop)
+    example = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    return torch.cuda.make_graphed_callables(answer, (example,))
+
+
+def _step(forward: Any, optimizer: Any, images: Any, targets: Any) -> Any:
+    """Take one step and return its loss."""
+    import torch
+
+    optimizer.zero_grad(set_to_none=True)
+    answer = forward(images.contiguous(memory_format=torch.channels_last))
+    loss = loss_of(answer, targets)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+    optimizer.step()
+    return loss.detach()
+
+
+def loss_of(answer: Any, targets: Any) -> Any:
+    """Return Cellpose's loss: half the squared error of five times the flow, and the cross entropy.
+
+    Parameters
+    ----------
+    answer, targets : torch.Tensor, shape (n, 3, h, w)
+    """
+    from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+    flow = mse_loss(answer[:, :2], 5.0 * targets[:, :2]) / 2
+    return flow + binary_cross_entropy_with_logits(answer[:, 2], targets[:, 2])

@@ -1,13 +1,18 @@
 import json
+import math
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from anabatch.config import SegmentConfig
 from anabatch.segmentation.cellpose import CellposeNetwork
 from anabatch.training import cells, commands, nuclei
+from anabatch.training.crops import sample_of
+from anabatch.training.drawing import draw
 from anabatch.training.fields import TrainingField
-from anabatch.training.unet import Sample, Schedule, train_network
+from anabatch.training.unet import Schedule, loss_of, train_network
 from anabatch.weights import WeightsFile, file_digest, shipped
 
 # torch.utils.mkldnn, which Cellpose's training imports, uses its own deprecated decorator.
@@ -30,10 +35,10 @@ def test_a_nucleus_sample_is_what_the_network_will_see():
     signal = (20 + 150 * (labels > 0)).astype(np.uint8)
     sample = nuclei.sample(signal, labels, CONFIG, 1.0)
     side = round(240 * nuclei.DIAMETER / CONFIG.nucleus_diameter)
-    assert sample.channels.shape == (2, side, side)
-    assert sample.labels.shape == (side, side)
-    assert sample.labels.max() == 9
-    assert not sample.channels[1].any()
+    assert sample.layers.shape == (5, side, side)
+    assert ndimage.label(sample.layers[4] > 0)[1] == 9
+    assert sample.layers[0].any()
+    assert not sample.layers[1].any()
 
 
 def test_a_cell_sample_is_scaled_by_its_nuclei():
@@ -42,12 +47,12 @@ def test_a_cell_sample_is_scaled_by_its_nuclei():
     rng = np.random.default_rng(3)
     two_pass = cells.sample(field, rng, CONFIG)
     one_pass = cells.sample(field, rng, SegmentConfig(recipe="one-pass"))
-    assert one_pass.channels.shape[1] == round(240 * cells.DIAMETER / 75)
-    assert not one_pass.channels[1].any()
-    assert two_pass.channels[1].any()
+    assert one_pass.layers.shape[1] == round(240 * cells.DIAMETER / 75)
+    assert not one_pass.layers[1].any()
+    assert two_pass.layers[1].any()
     # Nuclei of 59 pixels, more or less: cells are looked for at 145 * 59 / 90 or about it.
     expected = 240 * cells.DIAMETER / (145 * 59 / 90)
-    assert two_pass.channels.shape[1] == pytest.approx(expected, rel=0.15)
+    assert two_pass.layers.shape[1] == pytest.approx(expected, rel=0.15)
 
 
 def test_perturbed_nuclei_stay_near_the_true_ones():
@@ -65,26 +70,41 @@ def test_perturbed_nuclei_stay_near_the_true_ones():
 def test_training_lowers_the_loss_and_writes_a_network_that_loads(tmp_path):
     labels = discs()[::3, ::3].copy()
     picture = np.stack([(labels > 0).astype(np.float32), np.zeros(labels.shape, np.float32)])
-    schedule = Schedule(
-        widths=(4, 8), diameter=20.0, epochs=12, images_per_epoch=8, seed=0, batch=4, crop=48
-    )
-    losses = train_network([Sample(picture, labels)] * 3, schedule, tmp_path / "net.npz")
-    assert len(losses) == 12
-    assert losses[-1] < 0.9 * losses[0]
+    schedule = Schedule(widths=(4, 8), diameter=20.0, steps=40, seed=0, batch=4, crop=48)
+    losses = train_network([sample_of(picture, labels)] * 3, schedule, tmp_path / "net.npz")
+    assert len(losses) == 20
+    assert losses[-1] < 0.7 * losses[0]
     path = tmp_path / "net.npz"
     network = CellposeNetwork(WeightsFile("net", path, file_digest(path)), device="cpu")
     assert network.diameter == 20.0
     assert network(np.zeros((1, 2, 48, 48), np.float32)).shape == (1, 3, 48, 48)
 
 
+def test_the_loss_is_cellposes_own():
+    from cellpose.train import _loss_fn_seg
+
+    random = torch.Generator().manual_seed(2)
+    answer = torch.randn((2, 3, 8, 8), generator=random)
+    inside = (torch.rand((2, 1, 8, 8), generator=random) > 0.5).float()
+    flows = torch.randn((2, 2, 8, 8), generator=random)
+    labelled = torch.cat([inside, flows], 1).numpy()
+    theirs = _loss_fn_seg(labelled, answer, torch.device("cpu"))
+    ours = loss_of(answer, torch.cat([flows, inside], 1))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
+
+
+def test_draws_by_several_processes_are_those_of_one():
+    assert list(draw(math.factorial, 9, 2)) == [math.factorial(index) for index in range(9)]
+
+
 def test_the_command_enters_the_network_in_the_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr("anabatch.training.fields.SIZES", ((300, 240),))
     (tmp_path / "manifest.json").write_text("{}")
-    words = "--fields 3 --epochs 1 --images-per-epoch 2 --crop 64 --widths 4 8 --seed 5 --quiet"
+    words = "--fields 3 --steps 2 --batch 2 --crop 64 --widths 4 8 --seed 5"
     cells.main([*words.split(), "--out", str(tmp_path / "anabatch-cells.npz")])
     entry = shipped("anabatch-cells", tmp_path).record
     assert entry["seed"] == 5
-    assert entry["command"].startswith("python -m anabatch.training.cells --crop 64 --epochs 1")
+    assert entry["command"].startswith("python -m anabatch.training.cells --batch 2 --crop 64")
     assert "--widths 4 8" in entry["command"]
     assert str(tmp_path) not in json.dumps(entry)
 
