@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.segmentation import recipe
 from anabatch.segmentation.models import resolve_model, segmentation_digest, uses_nuclei
+from anabatch.segmentation.mosaic import is_mosaic, segment_mosaic
 from anabatch.segmentation.recipe import Segmentation
 from anabatch.segmentation.tiling import run_tiled
 from anabatch.segmentation.watershed import WatershedSegmenter
@@ -81,7 +82,8 @@ class TwoPassSegmenter:
         Returns
         -------
         list of Segmentation
-            In the order of the images; each depends on its own image alone.
+            In the order of the images; each depends on its own image alone. Label images of mosaics
+            (:mod:`anabatch.segmentation.mosaic`) lie on disk.
 
         Raises
         ------
@@ -93,15 +95,34 @@ class TwoPassSegmenter:
         import torch
 
         torch.set_num_threads(self.threads)
+        pairs = list(zip(signals, pixels_per_reference_pixel, strict=True))
+        large = [is_mosaic(signal.shape, pixels) for signal, pixels in pairs]
+        fields = [pair for pair, is_large in zip(pairs, large, strict=True) if not is_large]
+        done = iter(self._segment_fields([f[0] for f in fields], [f[1] for f in fields]))
+        return [
+            segment_mosaic(*pair, self) if is_large else next(done)
+            for pair, is_large in zip(pairs, large, strict=True)
+        ]
+
+    def _segment_fields(
+        self, signals: Sequence[NDArray[Any]], pixels_per_reference_pixel: Sequence[float]
+    ) -> list[Segmentation]:
         config = self.config
         fields = recipe.read_fields(signals, pixels_per_reference_pixel, config)
-        fields, nuclei = self._find_nuclei(fields)
+        fields, nuclei = self.find_nuclei(fields)
         inputs = recipe.recombine(fields, nuclei, config, self.cell_network.diameter)
         outputs = run_tiled(self.cell_network, inputs, config)
         return recipe.find_cells(fields, nuclei, outputs, config)
 
-    def _find_nuclei(self, fields: list[Field]) -> tuple[list[Field], list[Nuclei]]:
-        """Run the first pass; a first look before it, where the image is to tell the nuclei's size."""
+    def find_nuclei(self, fields: list[Field]) -> tuple[list[Field], list[Nuclei]]:
+        """Run the first pass; a first look before it, where the image is to tell the nuclei's size.
+
+        Returns
+        -------
+        fields : list of Field
+            With the diameters that were found.
+        nuclei : list of Nuclei
+        """
         config = self.config
         if not uses_nuclei(config):
             return fields, recipe.find_nuclei(fields, [], config)

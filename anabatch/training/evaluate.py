@@ -1,7 +1,9 @@
 """Measure the segmentation: `python -m anabatch.training.evaluate [--quick] [--dsb2018 DIR] [--record]`.
 
 Simulated fields have seeds that no training draws; figures are pooled over the fields of a row. What
-they are stands in `anabatch.metrics`. The networks are measured, and the watershed beside them.
+they are stands in `anabatch.metrics`. The networks are measured, with the configured diameters or
+with those that they estimate from the images (`--diameter fixed auto`), and the watershed beside
+them. `--magnified 0.6 1 1.5 2 2.5` measures fields drawn larger and smaller than anybody is told.
 Images of the Data Science Bowl go through the nucleus pass alone, scaled
 so that their median true nucleus has 70 reference pixels; there the mean over images is given as
 well.
@@ -22,7 +24,6 @@ from anabatch.config import SegmentConfig
 from anabatch.metrics import THRESHOLDS, Agreement, compare
 from anabatch.segmentation import recipe
 from anabatch.segmentation.labels import resize_nearest
-from anabatch.segmentation.tiling import run_tiled
 from anabatch.segmentation.two_pass import TwoPassSegmenter, segmenter_for
 from anabatch.simulate.field import PATTERNS, simulate_field
 from anabatch.training import dsb2018
@@ -31,9 +32,10 @@ from anabatch.training.manifest import update_entry
 from anabatch.weights import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from anabatch.segmentation.protocol import Segmenter
+    from anabatch.simulate.field import SimulatedField
 
 WIDTH, HEIGHT = 1388, 1040
 """Size of an evaluated field, in reference pixels."""
@@ -59,12 +61,12 @@ class FieldScores:
     Attributes
     ----------
     pattern : str
-    pixels_per_reference_pixel : int
+    pixels_per_reference_pixel : float
     nuclei, cells : Agreement
     """
 
     pattern: str
-    pixels_per_reference_pixel: int
+    pixels_per_reference_pixel: float
     nuclei: Agreement
     cells: Agreement
 
@@ -93,13 +95,46 @@ def evaluate_fields(
                 seed = EVALUATION_SEED + 1000 * number + 100 * scale + index
                 size = (WIDTH * scale, HEIGHT * scale)
                 field = simulate_field(seed, [pattern], size=size, pixels_per_reference_pixel=scale)
-                found = segmenter.segment([as_jpeg(field.signal, _QUALITY)], [scale])[0]
-                yield FieldScores(
-                    pattern,
-                    scale,
-                    compare(field.nuclei, found.nuclei),
-                    compare(field.cells, found.cells),
+                yield _measure(segmenter, field, pattern, scale, told=scale)
+
+
+def evaluate_magnified(
+    segmenter: Segmenter, patterns: Sequence[str], count: int, magnifications: Sequence[float]
+) -> Iterator[FieldScores]:
+    """Segment fields of 1388 x 1040 pixels that are drawn larger or smaller than the segmenter is told.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        It is told that a pixel is a reference pixel.
+    patterns : sequence of str
+    count : int
+        Fields of every pattern and magnification.
+    magnifications : sequence of float
+        Pixels that make one reference pixel.
+
+    Yields
+    ------
+    FieldScores
+    """
+    size = (WIDTH, HEIGHT)
+    for number, pattern in enumerate(patterns):
+        for factor in magnifications:
+            for index in range(count):
+                seed = EVALUATION_SEED + 100_000 + 1000 * number + round(100 * factor) + index
+                field = simulate_field(
+                    seed, [pattern], size=size, pixels_per_reference_pixel=factor
                 )
+                yield _measure(segmenter, field, pattern, factor, told=1.0)
+
+
+def _measure(
+    segmenter: Segmenter, field: SimulatedField, pattern: str, scale: float, *, told: float
+) -> FieldScores:
+    found = segmenter.segment([as_jpeg(field.signal, _QUALITY)], [told])[0]
+    return FieldScores(
+        pattern, scale, compare(field.nuclei, found.nuclei), compare(field.cells, found.cells)
+    )
 
 
 def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Agreement]:
@@ -110,15 +145,13 @@ def evaluate_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> list[Agreemen
     list of Agreement
         One an image, in the order of the ids.
     """
-    network = segmenter.nucleus_network
     done = []
     for name in dsb2018.names(folder, test=True):
         image = dsb2018.read(folder, name)
-        fields, inputs = recipe.prepare(
-            [image.signal], [image.pixels_per_reference_pixel], segmenter.config, network.diameter
+        fields = recipe.read_fields(
+            [image.signal], [image.pixels_per_reference_pixel], segmenter.config
         )
-        outputs = run_tiled(network, inputs, segmenter.config)
-        found = recipe.find_nuclei(fields, outputs, segmenter.config)[0]
+        _, (found,) = segmenter.find_nuclei(fields)
         done.append(compare(image.labels, resize_nearest(found.labels, fields[0].source_shape)))
     return done
 
@@ -133,10 +166,20 @@ def pooled(images: Sequence[Agreement]) -> list[float]:
     return [round(float(value), 4) for value in figures]
 
 
-def table(fields: Sequence[FieldScores]) -> dict[str, dict[str, list[float]]]:
+def _size_title(scale: float) -> str:
+    return f"{round(WIDTH * scale)}x{round(HEIGHT * scale)}"
+
+
+def _magnified_title(scale: float) -> str:
+    return f"{WIDTH}x{HEIGHT} magnified {scale:g}"
+
+
+def table(
+    fields: Sequence[FieldScores], title: Callable[[float], str] = _size_title
+) -> dict[str, dict[str, list[float]]]:
     """Return, by scale, `nuclei <pattern>` and `cells <pattern>` to the figures of :data:`COLUMNS`.
 
-    The rows named `all` leave the negatives out.
+    The rows named `all` leave the negatives out. `title` names a scale.
     """
     answer: dict[str, dict[str, list[float]]] = {}
     for scale in sorted({field.pixels_per_reference_pixel for field in fields}):
@@ -148,7 +191,7 @@ def table(fields: Sequence[FieldScores]) -> dict[str, dict[str, list[float]]]:
             if group:
                 rows[f"nuclei {name}"] = pooled([field.nuclei for field in group])
                 rows[f"cells {name}"] = pooled([field.cells for field in group])
-        answer[f"{WIDTH * scale}x{HEIGHT * scale}"] = rows
+        answer[title(scale)] = rows
     return answer
 
 
@@ -181,6 +224,24 @@ def record(result: dict[str, Any]) -> None:
         update_entry(network, {"quality": {"AP@0.5, 0.75, 0.9": quality}}, FOLDER)
 
 
+def _measured(segmenter: Segmenter, options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Return the rows of a segmenter, its name added to their titles."""
+    asked = options.patterns, options.fields
+    rows = table(list(evaluate_fields(segmenter, *asked, options.scales)))
+    magnified = list(evaluate_magnified(segmenter, *asked, options.magnified))
+    rows |= table(magnified, _magnified_title)
+    return {f"{title}{name}": figures for title, figures in rows.items()}
+
+
+def _of_dsb2018(segmenter: TwoPassSegmenter, folder: Path) -> dict[str, list[float]]:
+    images = evaluate_dsb2018(segmenter, folder)
+    each = np.array([image.scores.average_precision for image in images])
+    return {
+        f"nuclei pooled over {len(images)} images": pooled(images),
+        "nuclei mean of images": [round(float(value), 4) for value in each.mean(axis=0)],
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and record if asked to."""
     parser = argparse.ArgumentParser(
@@ -191,6 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", default=defaults.cell_model, help="model of the cells")
     parser.add_argument("--fields", type=int, default=2, help="fields a pattern and scale")
     parser.add_argument("--scales", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--magnified", type=float, nargs="*", default=[], help="magnifications nobody is told"
+    )
+    parser.add_argument(
+        "--diameter",
+        nargs="+",
+        choices=["fixed", "auto"],
+        default=["fixed"],
+        help="of the networks",
+    )
     parser.add_argument("--patterns", nargs="+", default=list(PATTERNS))
     parser.add_argument("--dsb2018", type=Path, help="folder of images/ and labels/")
     parser.add_argument("--threads", type=int, default=1)
@@ -199,20 +270,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.fields, options.scales = 1, [1]
-    config = SegmentConfig(nuclei_model=options.nuclei, cell_model=options.cells)
-    segmenter = TwoPassSegmenter(config, threads=options.threads)
-    asked = options.patterns, options.fields, options.scales
-    result: dict[str, Any] = table(list(evaluate_fields(segmenter, *asked)))
+    result: dict[str, Any] = {}
+    for diameter in options.diameter:
+        config = SegmentConfig(
+            nuclei_model=options.nuclei, cell_model=options.cells, diameter=diameter
+        )
+        networks = TwoPassSegmenter(config, threads=options.threads)
+        name = "" if diameter == "fixed" else f", {diameter}"
+        result |= _measured(networks, options, name)
+        if options.dsb2018:
+            result[f"dsb2018, held out{name}"] = _of_dsb2018(networks, options.dsb2018)
     classical = segmenter_for(SegmentConfig(recipe=WATERSHED), options.threads)
-    rows = table(list(evaluate_fields(classical, *asked)))
-    result |= {f"{size}, {WATERSHED}": figures for size, figures in rows.items()}
-    if options.dsb2018:
-        images = evaluate_dsb2018(segmenter, options.dsb2018)
-        each = np.array([image.scores.average_precision for image in images])
-        result["dsb2018, held out"] = {
-            f"nuclei pooled over {len(images)} images": pooled(images),
-            "nuclei mean of images": [round(float(value), 4) for value in each.mean(axis=0)],
-        }
+    result |= _measured(classical, options, f", {WATERSHED}")
     print(show(result))  # noqa: T201 - the command's answer
     if options.record:
         record(result)

@@ -35,6 +35,45 @@ def test_a_field_is_compared_with_its_own_truth(monkeypatch):
     assert measured[0].pattern == "homogeneous"
 
 
+class Deaf(Oracle):
+    """Told of every field that its pixels are reference pixels."""
+
+    def segment(self, signals, pixels_per_reference_pixel):
+        assert signals[0].shape == (300, 400)
+        return super().segment(signals, pixels_per_reference_pixel)
+
+
+def test_magnified_fields_are_larger_than_the_segmenter_is_told(monkeypatch):
+    monkeypatch.setattr(evaluate, "WIDTH", 400)
+    monkeypatch.setattr(evaluate, "HEIGHT", 300)
+    seed = EVALUATION_SEED + 100_000 + 150
+    field = simulate_field(seed, ["golgi"], size=(400, 300), pixels_per_reference_pixel=1.5)
+    measured = list(evaluate.evaluate_magnified(Deaf(field), ["golgi"], 1, [1.5]))
+    assert measured[0].cells.scores.false_negatives.tolist() == [1, 1, 1]
+    rows = evaluate.table(measured, evaluate._magnified_title)
+    assert list(rows) == ["400x300 magnified 1.5"]
+
+
+def test_the_table_shows_fixed_diameters_and_estimated_ones(monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "WIDTH", 200)
+    monkeypatch.setattr(evaluate, "HEIGHT", 160)
+    asked = []
+
+    def segment(self, signals, pixels_per_reference_pixel):
+        asked.append((self.config.diameter, *pixels_per_reference_pixel))
+        nothing = np.zeros(signals[0].shape, np.int32)
+        return [Segmentation(nothing, nothing, float("nan"), {})]
+
+    monkeypatch.setattr(TwoPassSegmenter, "segment", segment)
+    options = "--quick --patterns golgi --magnified 0.6 --diameter fixed auto"
+    evaluate.main(options.split())
+    assert asked == [("fixed", 1), ("fixed", 1.0), ("auto", 1), ("auto", 1.0)]
+    printed = capsys.readouterr().out
+    for title in ("200x160", "200x160 magnified 0.6"):
+        for name in ("", ", auto", ", watershed"):
+            assert f"{title}{name}\n" in printed
+
+
 def field_scores(pattern, scale, right, wrong):
     truth = np.arange(1, right + wrong + 1, dtype=np.int32)[np.newaxis].repeat(4, axis=0)
     found = np.where(truth > right, 0, truth)
