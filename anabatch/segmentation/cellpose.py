@@ -11,6 +11,7 @@ cellular segmentation. Nature Methods 18, 100-106.
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ import numpy as np
 
 from anabatch.errors import DeviceError, WeightsError
 from anabatch.segmentation.dynamics import LOSSES, Masks, find_masks
+from anabatch.segmentation.folded import FoldedNetwork
+from anabatch.segmentation.memory import Halving
+from anabatch.segmentation.pipeline import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +52,8 @@ OUTPUTS = 3
 
 # What torch.load and the use of its answer raise on files that are no state.
 _BROKEN = (OSError, EOFError, RuntimeError, ValueError, AttributeError, KeyError)
+# Both networks of a process are on its one GPU.
+_GATE = Gate()
 
 
 class CellposeNetwork:
@@ -58,6 +64,8 @@ class CellposeNetwork:
     file : WeightsFile
         A file that Cellpose 3 saved, or a shipped `.npz`.
     device : {'cpu', 'cuda'}
+    precision : {'float32', 'bfloat16'}
+        Of its weights and of what goes between them.
 
     Attributes
     ----------
@@ -72,35 +80,62 @@ class CellposeNetwork:
         The file is no Cellpose 3 network.
     """
 
-    def __init__(self, file: WeightsFile, *, device: str) -> None:
-        self._device = require_device(device)
-        state = _read_state(file)
-        self.diameter = _diameter(file, state)
-        self._net = build_network(widths_of(state, file), self.diameter)
-        _load(self._net, state, file)
-        # Channels last: the same network, in half the time on processors.
+    def __init__(self, file: WeightsFile, *, device: str, precision: str = "float32") -> None:
         import torch
 
-        self._net.to(self._device, memory_format=torch.channels_last).eval()
+        self._device = require_device(device)
+        self._path = file.path
+        state = _read_state(file)
+        self.diameter = _diameter(file, state)
+        net = build_network(widths_of(state, file), self.diameter)
+        _load(net, state, file)
+        self._net = FoldedNetwork(net.eval(), self._device, getattr(torch, precision))
+        on_gpu = self._device.type == "cuda"
+        self._at_once = Halving(_GATE(self._run_on_gpu) if on_gpu else self._run)
+        self._own = threading.local()
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network once.
+        """Run the network once; in parts, where the device's memory does not hold all of it.
 
         Parameters
         ----------
-        tiles : ndarray of float32, shape (tiles, 2, side, side)
+        tiles : ndarray of float32, shape (tiles, 2, height, width)
             Channels: what to segment, and nuclei or zeros.
 
         Returns
         -------
-        ndarray of float32, shape (tiles, 3, side, side)
+        ndarray of float32, shape (tiles, 3, height, width)
+
+        Raises
+        ------
+        DeviceError
+            The device's memory does not hold a single tile.
+        WeightsError
+            An answer is no number.
         """
+        answer = self._at_once(tiles)
+        if not np.isfinite(answer).all():
+            what = f"the network {self._path} gives answers that are no numbers"
+            raise WeightsError(what, "Name weights that were trained, or copy the file again.")
+        return answer
+
+    def _run(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
-            given = torch.from_numpy(tiles).to(self._device)
-            answer = self._net(given.contiguous(memory_format=torch.channels_last))[0]
-            return np.ascontiguousarray(answer.cpu().numpy(), dtype=np.float32)
+            answer = self._net(torch.from_numpy(tiles))
+            return np.asarray(answer.contiguous().numpy(), dtype=np.float32)
+
+    def _run_on_gpu(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        # A stream for every thread: one thread's tiles are copied while another's are worked on.
+        if not hasattr(self._own, "stream"):
+            self._own.stream = torch.cuda.Stream()
+        with torch.inference_mode(), torch.cuda.stream(self._own.stream):
+            given = torch.from_numpy(tiles).pin_memory().to(self._device, non_blocking=True)
+            answer = self._net(given).contiguous().cpu()
+            return np.asarray(answer.numpy(), dtype=np.float32)
 
 
 def require_device(name: str) -> Any:

@@ -36,29 +36,29 @@ def run_network(
     Parameters
     ----------
     network : callable
-        (n, channels, side, side) to (n, 3, side, side).
+        (n, channels, height, width) to (n, 3, height, width).
     channels : sequence of Image of float32, shape (h, w)
         In network pixels; None is a channel of zeros.
     shape : tuple of int
         (h, w).
     config : SegmentConfig
-        The tiles' side, overlap and number in a batch.
+        The tiles' longest side, overlap and number in a batch.
     output : DiskImage of float32, shape (3, h, w)
         Flows along y and x, five times unit length, and logits; written.
     """
     grid = plan_grid(shape, config.tile, config.tile_overlap)
     tiles = (_tile(channels, grid, row, column) for row, column in grid.corners)
     answers = run_batches(network, tiles, config.tiles_per_batch)
-    weights = fading(grid.side)
-    total = np.zeros((3, grid.side, grid.padded[1]), np.float32)
-    weight = np.zeros((grid.side, grid.padded[1]), np.float64)
+    weights = fading(grid.tile)
+    total = np.zeros((3, grid.tile[0], grid.padded[1]), np.float32)
+    weight = np.zeros((grid.tile[0], grid.padded[1]), np.float64)
     done = 0
     for start, corners in groupby(grid.corners, key=lambda corner: corner[0]):
         _write(output, grid, done, total[:, : start - done] / weight[: start - done])
         total, weight = _moved(total, start - done), _moved(weight, start - done)
         done = start
         for _, column in corners:
-            part = slice(column, column + grid.side)
+            part = slice(column, column + grid.tile[1])
             total[:, :, part] += next(answers) * weights
             weight[:, part] += weights
     _write(output, grid, done, total / weight)
@@ -68,10 +68,12 @@ def _tile(
     channels: Sequence[Image | None], grid: Grid, row: int, column: int
 ) -> NDArray[np.float32]:
     """Return one tile, zeros where it lies outside of the image."""
-    tile = np.zeros((len(channels), grid.side, grid.side), np.float32)
+    tile = np.zeros((len(channels), *grid.tile), np.float32)
     spans = [
-        (max(0, first - before), min(length, first - before + grid.side), before - first)
-        for first, before, length in zip((row, column), grid.before, grid.shape, strict=True)
+        (max(0, first - before), min(length, first - before + side), before - first)
+        for first, before, length, side in zip(
+            (row, column), grid.before, grid.shape, grid.tile, strict=True
+        )
     ]
     window = tuple(slice(start, stop) for start, stop, _ in spans)
     place = tuple(slice(start + shift, stop + shift) for start, stop, shift in spans)

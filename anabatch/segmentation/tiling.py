@@ -1,11 +1,14 @@
-"""Images of any size through a network of one tile size, many images in one batch.
+"""Images of any size through a network, in tiles that fit them.
 
-Every batch has one fixed shape; the last is padded with empty tiles. So the answer for a tile does
-not depend on what else is in its batch, and the answer for an image on nothing but the image.
+All tiles of an image have one shape, which the image's size alone decides: as few as may be, as
+small as may be. Tiles of one shape go through the network together, whatever image they are of, in
+batches of one size; the last is padded with empty tiles. So the answer for a tile does not depend
+on what else is in its batch, and the answer for an image on nothing but the image.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +31,7 @@ _SURELY_OUTSIDE = -10.0
 
 
 class TileNetwork(Protocol):
-    """What runs tiles: (n, channels, side, side) to (n, 3, side, side), float32."""
+    """What runs tiles: (n, channels, height, width) to (n, 3, height, width), float32."""
 
     def __call__(self, tiles: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Return flows along y and x and the logit, for every pixel of every tile."""
@@ -65,44 +68,49 @@ class Grid:
         Rows above and columns left that were padded.
     corners : tuple of (int, int)
         First row and column of every tile in the padded image.
-    side : int
-        Side of the tiles.
+    tile : tuple of int
+        Height and width of the tiles.
     """
 
     shape: tuple[int, int]
     padded: tuple[int, int]
     before: tuple[int, int]
     corners: tuple[tuple[int, int], ...]
-    side: int
+    tile: tuple[int, int]
 
 
 def plan_grid(shape: tuple[int, int], side: int, overlap: float) -> Grid:
-    """Cut an image as Cellpose does, but for images below the tile's size, which are padded to it.
+    """Cut an image into as few tiles as may be, and these as small as may be.
+
+    Cellpose's own tiles are all of one size, and lie where they fall: at the sizes that fields have,
+    it shows every pixel to the network two to three times.
 
     Parameters
     ----------
     shape : tuple of int
         (h, w) in network pixels.
     side : int
-        Side of the tiles, in pixels.
+        Longest side of a tile, in pixels; a multiple of 16.
     overlap : float
-        Least share of a tile that its neighbour sees too.
+        What neighbours see both of, at least, as a share of the longest side.
     """
-    before, padded, starts = [], [], []
+    shared = int(np.ceil(overlap * side))
+    before, padded, tile, starts = [], [], [], []
     for length in shape:
         missing = _ROUND * int(np.ceil(length / _ROUND)) - length
-        first = _ROUND // 2 + missing // 2
-        total = max(length + missing + _ROUND, side)
-        tiles = 1 if total <= side else int(np.ceil((1 + 2 * overlap) * total / side))
-        before.append(first)
+        total = length + missing + _ROUND
+        tiles = max(1, int(np.ceil((total - shared) / (side - shared))))
+        extent = _ROUND * int(np.ceil((total + (tiles - 1) * shared) / tiles / _ROUND))
+        before.append(_ROUND // 2 + missing // 2)
         padded.append(total)
-        starts.append([int(at) for at in np.linspace(0, total - side, tiles)])
+        tile.append(extent)
+        starts.append([int(at) for at in np.linspace(0, total - extent, tiles)])
     corners = tuple((row, column) for row in starts[0] for column in starts[1])
-    return Grid(shape, (padded[0], padded[1]), (before[0], before[1]), corners, side)
+    return Grid(shape, (padded[0], padded[1]), (before[0], before[1]), corners, (tile[0], tile[1]))
 
 
 def cut(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-    """Return the tiles of an image, shape (tiles, channels, side, side)."""
+    """Return the tiles of an image, shape (tiles, channels, height, width)."""
     after = [
         total - first - length
         for total, first, length in zip(grid.padded, grid.before, grid.shape, strict=True)
@@ -110,7 +118,7 @@ def cut(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     padded = np.pad(image, ((0, 0), (grid.before[0], after[0]), (grid.before[1], after[1])))
     return np.stack(
         [
-            padded[:, row : row + grid.side, column : column + grid.side]
+            padded[:, row : row + grid.tile[0], column : column + grid.tile[1]]
             for row, column in grid.corners
         ]
     )
@@ -121,14 +129,14 @@ def blend(tiles: NDArray[np.float32], grid: Grid) -> NetworkOutput:
 
     Parameters
     ----------
-    tiles : ndarray of float32, shape (tiles, 3, side, side)
+    tiles : ndarray of float32, shape (tiles, 3, height, width)
     grid : Grid
     """
     total = np.zeros((tiles.shape[1], *grid.padded), np.float32)
     weight = np.zeros(grid.padded, np.float64)
-    weights = fading(grid.side)
+    weights = fading(grid.tile)
     for tile, (row, column) in zip(tiles, grid.corners, strict=True):
-        window = slice(row, row + grid.side), slice(column, column + grid.side)
+        window = slice(row, row + grid.tile[0]), slice(column, column + grid.tile[1])
         total[(slice(None), *window)] += tile * weights
         weight[window] += weights
     total /= weight
@@ -138,27 +146,29 @@ def blend(tiles: NDArray[np.float32], grid: Grid) -> NetworkOutput:
     return NetworkOutput(flows=whole[:2], probability=whole[2])
 
 
-def fading(side: int) -> NDArray[np.float64]:
-    """Return weights of a tile, shape (side, side): 1 in the middle, falling near the border."""
-    distance = np.abs(np.arange(side) - (side - 1) / 2)
-    profile = 1 / (1 + np.exp((distance - (side / 2 - 20)) / _FADE))
-    return np.asarray(profile * profile[:, np.newaxis])
+def fading(tile: tuple[int, int]) -> NDArray[np.float64]:
+    """Return weights of a tile, in its shape: 1 in the middle, falling near the border."""
+    rows, columns = (
+        1 / (1 + np.exp((np.abs(np.arange(side) - (side - 1) / 2) - (side / 2 - 20)) / _FADE))
+        for side in tile
+    )
+    return np.asarray(rows[:, np.newaxis] * columns)
 
 
 def run_tiled(
     network: TileNetwork, images: Sequence[NDArray[np.float32]], config: SegmentConfig
 ) -> list[NetworkOutput]:
-    """Run a network over images, their tiles pooled into batches of one shape.
+    """Run a network over images, tiles of one shape pooled into batches of one size.
 
     Parameters
     ----------
     network : callable
-        (n, channels, side, side) to (n, 3, side, side).
+        (n, channels, height, width) to (n, 3, height, width).
     images : sequence of ndarray of float32, shape (channels, h, w)
         Sizes may differ. An image that is 0 everywhere is not shown to the network: there is
         nothing in it.
     config : SegmentConfig
-        The tiles' side, overlap and number in a batch.
+        The tiles' longest side, overlap and number in a batch.
 
     Returns
     -------
@@ -166,13 +176,17 @@ def run_tiled(
         In the order of the images.
     """
     grids = [plan_grid(_size(image), config.tile, config.tile_overlap) for image in images]
-    shown = [index for index, image in enumerate(images) if image.any()]
-    tiles = (tile for index in shown for tile in cut(images[index], grids[index]))
-    answers = run_batches(network, tiles, config.tiles_per_batch)
     outputs = [_nothing(_size(image)) for image in images]
-    for index in shown:
-        own = np.stack([next(answers) for _ in grids[index].corners])
-        outputs[index] = blend(own, grids[index])
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        if image.any():
+            alike[grids[index].tile].append(index)
+    for indices in alike.values():
+        tiles = (tile for index in indices for tile in cut(images[index], grids[index]))
+        answers = run_batches(network, tiles, config.tiles_per_batch)
+        for index in indices:
+            own = np.stack([next(answers) for _ in grids[index].corners])
+            outputs[index] = blend(own, grids[index])
     return outputs
 
 
