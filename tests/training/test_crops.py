@@ -37,7 +37,8 @@ def test_flows_of_a_crop_lead_to_the_centres_of_its_cells():
 
 
 def test_pieces_share_the_weight_and_lose_nothing():
-    sample = sample_of(*ellipses(), weight=2.0)
+    picture, labels = ellipses()
+    sample = sample_of(picture, labels, weight=2.0)
     cut = list(pieces(sample, 100))
     assert sum(piece.weight for piece in cut) == pytest.approx(2.0)
     area = sum(piece.layers.shape[1] * piece.layers.shape[2] for piece in cut)
