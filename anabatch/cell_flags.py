@@ -25,7 +25,7 @@ import numpy as np
 Row = Mapping[str, Any]
 
 FEWEST_NUCLEI = 5
-"""In images with fewer cells that have a nucleus, no cell is judged: medians say too little."""
+"""In images with fewer cells that have a whole nucleus none is judged: medians say too little."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Medians:
     area : float
         Of the cells' areas, in source pixels.
     nucleus_area : float
-        The same of the areas in nuclei, over cells that have a nucleus.
+        The same of the areas in nuclei, over cells whose nucleus the image's edge does not cut.
     cytoplasm : float
         Of the cytoplasm's mean intensities, over the same cells; NaN if none has any.
     nuclei : int
@@ -123,8 +123,7 @@ def judged(rows: Sequence[Row], rule: MitosisRule = RULE) -> list[dict[str, Any]
     Parameters
     ----------
     rows : sequence of mapping
-        All cells of one image, with what :func:`anabatch.morphology.measure` returns and
-        `touches_border`.
+        All cells of one image, with what :func:`anabatch.morphology.measure` returns.
     rule : MitosisRule
 
     Returns
@@ -136,7 +135,8 @@ def judged(rows: Sequence[Row], rule: MitosisRule = RULE) -> list[dict[str, Any]
             Names of :data:`FLAGS`, sorted.
         mitotic
             Whether the cell is seen to divide. None where that was not judged: the cell has no
-            nucleus, or fewer than :data:`FEWEST_NUCLEI` cells of the image have one.
+            nucleus, or one that the image's edge cuts, or fewer than :data:`FEWEST_NUCLEI` cells
+            of the image have a whole one.
     """
     image = medians(rows)
     return [
@@ -151,13 +151,13 @@ def judged(rows: Sequence[Row], rule: MitosisRule = RULE) -> list[dict[str, Any]
 
 def medians(rows: Sequence[Row]) -> Medians:
     """Return the medians of one image's cells; NaN where there is nothing to take one of."""
-    with_nucleus = [row for row in rows if row["nucleus_count"]]
-    cytoplasm = [row["cytoplasm_mean_intensity"] for row in with_nucleus]
+    whole = [row for row in rows if _has_whole_nucleus(row)]
+    cytoplasm = [row["cytoplasm_mean_intensity"] for row in whole]
     return Medians(
         area=_median([row["area_px"] for row in rows]),
-        nucleus_area=_median([row["nucleus_area_px"] for row in with_nucleus]),
+        nucleus_area=_median([row["nucleus_area_px"] for row in whole]),
         cytoplasm=_median([value for value in cytoplasm if value is not None]),
-        nuclei=len(with_nucleus),
+        nuclei=len(whole),
     )
 
 
@@ -178,7 +178,7 @@ def is_mitotic(row: Row, image: Medians, rule: MitosisRule = RULE) -> bool | Non
         `rule.elongation` times as long as wide, and nucleus area / median nucleus area is below
         `rule.condensation` times cytoplasm / median cytoplasm, and below 1.
     """
-    if image.nuclei < FEWEST_NUCLEI or not row["nucleus_count"]:
+    if image.nuclei < FEWEST_NUCLEI or not _has_whole_nucleus(row):
         return None
     if row["cytoplasm_mean_intensity"] is None or not image.cytoplasm > 0:
         return False  # no cytoplasm to be seen around the nucleus
@@ -189,6 +189,10 @@ def is_mitotic(row: Row, image: Medians, rule: MitosisRule = RULE) -> bool | Non
         and row["nucleus_area_px"] < rule.nucleus_share * row["area_px"]
         and row["major_px"] < rule.elongation * row["minor_px"]
     )
+
+
+def _has_whole_nucleus(row: Row) -> bool:
+    return bool(row["nucleus_count"]) and not row["nucleus_touches_border"]
 
 
 def _median(values: Sequence[float]) -> float:

@@ -107,9 +107,10 @@ def cut_cells(
         nucleus_area_px, nucleus_count
             Pixels of the cell that lie in any nucleus; and the nuclei of which more than half of
             all pixels lie in this cell, so that no nucleus counts for two cells.
-        nucleus_major_px, nucleus_minor_px, nucleus_solidity
-            Of the largest of those nuclei: axes as above, and its pixels over those of its convex
-            hull. None without a nucleus, as all that follow.
+        nucleus_major_px, nucleus_minor_px, nucleus_solidity, nucleus_touches_border
+            Of the largest of those nuclei: axes as above, its pixels over those of its convex
+            hull, and whether it reaches the edge of the image. None without a nucleus, as the
+            next three.
         nucleus_mean_intensity, cytoplasm_mean_intensity, nucleus_cytoplasm_ratio
             Over the cell's pixels in nuclei, over the others (None if there are none), and one
             over the other (None over 0). The background's light is in all of them.
@@ -127,6 +128,7 @@ def cut_cells(
         than the number of pixels.
     """
     _check(signal, nuclei, cells)
+    size = (signal.shape[0], signal.shape[1])
     nucleus_sizes = np.bincount(nuclei.ravel())
     boxes = ndimage.find_objects(cells)
     labels = [label for label, box in enumerate(boxes, start=1) if box is not None]
@@ -147,8 +149,8 @@ def cut_cells(
                 "cell_id": cell_id(image_id, edges, inside),
                 "image_id": image_id,
                 "label_id": label,
-                **_place(edges, cells.shape),
-                **measure(CellPixels(edges, cut, inside, own_nuclei), nucleus_sizes),
+                **dict(zip(("y0", "x0", "y1", "x1"), edges, strict=True)),
+                **measure(CellPixels(edges, cut, inside, own_nuclei, size), nucleus_sizes),
                 "scale": crop / max(inside.shape),
                 "source_dtype": signal.dtype.name,
             }
@@ -242,14 +244,3 @@ def _check(signal: NDArray[Any], nuclei: NDArray[Any], cells: NDArray[Any]) -> N
         if labels.size and (labels.min() < 0 or labels.max() > labels.size):
             message = f"{name} has labels from {labels.min()} to {labels.max()}"
             raise ValueError(message)
-
-
-def _place(edges: Box, shape: tuple[int, ...]) -> dict[str, Any]:
-    y0, x0, y1, x1 = edges
-    return {
-        "y0": y0,
-        "x0": x0,
-        "y1": y1,
-        "x1": x1,
-        "touches_border": y0 == 0 or x0 == 0 or y1 == shape[0] or x1 == shape[1],
-    }

@@ -37,12 +37,22 @@ class CellPixels:
         True on the cell.
     nuclei : ndarray of integers, of that shape
         Labels of the nuclei, 0 outside of the cell.
+    image : tuple of int
+        (H, W) of the image.
     """
 
     edges: Box
     signal: NDArray[Any]
     inside: NDArray[np.bool_]
     nuclei: NDArray[Any]
+    image: tuple[int, int]
+
+    def at_border(self, mask: NDArray[np.bool_]) -> bool:
+        """Tell whether a mask within the box has pixels on the image's outermost lines."""
+        y0, x0, y1, x1 = self.edges
+        sides = (y0 == 0, x0 == 0, y1 == self.image[0], x1 == self.image[1])
+        lines = (mask[0], mask[:, 0], mask[-1], mask[:, -1])
+        return any(side and bool(line.any()) for side, line in zip(sides, lines, strict=True))
 
 
 def measure(cell: CellPixels, nucleus_sizes: NDArray[np.intp]) -> dict[str, Any]:
@@ -76,11 +86,12 @@ def measure(cell: CellPixels, nucleus_sizes: NDArray[np.intp]) -> dict[str, Any]
         "black_fraction": (cell.inside.size - np.count_nonzero(values)) / cell.inside.size,
         "saturated_fraction": np.count_nonzero(values == np.iinfo(values.dtype).max) / area,
         "mean_intensity": float(values.mean(dtype=np.float64)),
+        "touches_border": cell.at_border(cell.inside),
         **_nucleus(cell, int(own[pixels[own].argmax()]) if own.size else None),
     }
 
 
-def _nucleus(cell: CellPixels, label: int | None) -> Mapping[str, float | None]:
+def _nucleus(cell: CellPixels, label: int | None) -> Mapping[str, float | bool | None]:
     """Measure a cell's largest own nucleus, and brightnesses; all None without one."""
     if label is None:
         return dict.fromkeys(NUCLEUS_MEASURES)
@@ -92,6 +103,7 @@ def _nucleus(cell: CellPixels, label: int | None) -> Mapping[str, float | None]:
         "nucleus_major_px": major,
         "nucleus_minor_px": minor,
         "nucleus_solidity": solidity(mask),
+        "nucleus_touches_border": cell.at_border(mask),
         "nucleus_mean_intensity": nucleus,
         "cytoplasm_mean_intensity": cytoplasm,
         "nucleus_cytoplasm_ratio": nucleus / cytoplasm
@@ -101,7 +113,7 @@ def _nucleus(cell: CellPixels, label: int | None) -> Mapping[str, float | None]:
 
 
 NUCLEUS_MEASURES = (
-    *("nucleus_major_px", "nucleus_minor_px", "nucleus_solidity"),
+    *("nucleus_major_px", "nucleus_minor_px", "nucleus_solidity", "nucleus_touches_border"),
     *("nucleus_mean_intensity", "cytoplasm_mean_intensity", "nucleus_cytoplasm_ratio"),
 )
 """What a cell without a nucleus of its own has not."""

@@ -67,6 +67,7 @@ def cell_row(image, number):
         "nucleus_major_px": 6.0,
         "nucleus_minor_px": 5.0,
         "nucleus_solidity": 1.0,
+        "nucleus_touches_border": False,
         "nucleus_mean_intensity": 150.0,
         "cytoplasm_mean_intensity": 75.0,
         "nucleus_cytoplasm_ratio": 2.0,

@@ -11,6 +11,7 @@ INTERPHASE = {
     "minor_px": 30.0,
     "nucleus_area_px": 400,
     "nucleus_count": 1,
+    "nucleus_touches_border": False,
     "cytoplasm_mean_intensity": 40.0,
     "touches_border": False,
     "saturated_fraction": 0.0,
@@ -24,6 +25,7 @@ METAPHASE = INTERPHASE | {
 NO_NUCLEUS = INTERPHASE | {
     "nucleus_area_px": 0,
     "nucleus_count": 0,
+    "nucleus_touches_border": None,
     "cytoplasm_mean_intensity": None,
 }
 
@@ -92,8 +94,10 @@ def test_neither_magnification_nor_exposure_matters(factor: float) -> None:
     assert 5 < sum(answers) < 55
 
 
-def test_too_few_nuclei_and_none_are_not_judged() -> None:
+def test_too_few_nuclei_and_cut_ones_and_none_are_not_judged() -> None:
     assert judge(NO_NUCLEUS)["mitotic"] is None
+    assert judge(METAPHASE | {"nucleus_touches_border": True})["mitotic"] is None
+    assert judge(METAPHASE | {"touches_border": True})["mitotic"] is True
     few = [NO_NUCLEUS] * 20 + [METAPHASE] * (FEWEST_NUCLEI - 1)
     assert {row["mitotic"] for row in judged(few)} == {None}
     assert judge(METAPHASE, others=FEWEST_NUCLEI - 1)["mitotic"] is True

@@ -15,7 +15,8 @@ COLUMNS = (
     "cell_id image_id label_id y0 x0 y1 x1 centroid_y centroid_x area_px nucleus_area_px "
     "nucleus_count scale black_fraction mean_intensity touches_border source_dtype "
     "saturated_fraction major_px minor_px nucleus_major_px nucleus_minor_px nucleus_solidity "
-    "nucleus_mean_intensity cytoplasm_mean_intensity nucleus_cytoplasm_ratio mitotic flags"
+    "nucleus_mean_intensity cytoplasm_mean_intensity nucleus_cytoplasm_ratio mitotic flags "
+    "nucleus_touches_border"
 )
 
 
@@ -54,6 +55,7 @@ def test_rows_of_a_hand_made_field(dtype: Any) -> None:
     assert (second["centroid_y"], second["centroid_x"]) == (3.5, 3.5)
     assert first["centroid_y"] == pytest.approx((9.5 * 64 - 6) / 63)
     assert first["touches_border"] is True
+    assert first["nucleus_touches_border"] is False
     assert first["nucleus_mean_intensity"] == 7
     assert first["cytoplasm_mean_intensity"] == pytest.approx(7 + 100 / 57)
     assert second["nucleus_mean_intensity"] == pytest.approx(7 * 5 / 6)

@@ -18,8 +18,10 @@ def disc(radius: int) -> np.ndarray[Any, Any]:
 
 def measured(signal: Any, inside: Any, nuclei: Any, sizes: Any) -> dict[str, Any]:
     signal = np.asarray(signal)
-    edges = (0, 0, *signal.shape)
-    cell = CellPixels(edges, signal, np.asarray(inside, bool), np.asarray(nuclei))
+    height, width = signal.shape
+    edges = (1, 1, height + 1, width + 1)
+    image = (height + 2, width + 2)
+    cell = CellPixels(edges, signal, np.asarray(inside, bool), np.asarray(nuclei), image)
     return measure(cell, np.asarray(sizes))
 
 
@@ -88,3 +90,25 @@ def test_saturated_pixels_are_at_the_types_highest_value(dtype: Any, highest: in
     inside[0, 0] = False
     row = measured(signal, inside, np.zeros((4, 5), int), [0])
     assert row["saturated_fraction"] == (1 if highest == 255 else 4 / 19)
+
+
+@pytest.mark.parametrize(
+    ("edges", "at"),
+    [
+        ((0, 3, 4, 8), "top"),
+        ((3, 0, 7, 5), "left"),
+        ((6, 3, 10, 8), "bottom"),
+        ((3, 7, 7, 12), "right"),
+        ((3, 3, 7, 8), "nowhere"),
+    ],
+)
+def test_the_border_is_where_the_mask_reaches_the_images_outermost_lines(
+    edges: Any, at: str
+) -> None:
+    empty = np.zeros((4, 5))
+    cell = CellPixels(edges, empty.astype(np.uint8), empty > 0, empty.astype(int), (10, 12))
+    places = {"top": (0, 2), "left": (2, 0), "bottom": (3, 2), "right": (2, 4), "middle": (2, 2)}
+    for name, place in places.items():
+        mask = np.zeros((4, 5), bool)
+        mask[place] = True
+        assert cell.at_border(mask) == (name == at)
