@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import textwrap
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import cv2
@@ -18,7 +19,8 @@ import dask
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits
 
-from anabatch.errors import ConfigurationError, WorkerError
+from anabatch.errors import ConfigurationError, DeviceError, WorkerError
+from anabatch.gpus import CPU, GPU, VISIBLE, require_gpus, worker_options
 from anabatch.reduction import reduce_tree
 from anabatch.store.disk import disk_error
 
@@ -65,7 +67,7 @@ def limited(function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
             raise OSError(disk.errno, str(disk.strerror), disk.filename) from error
 
 
-def task(function: Callable[..., Any], *arguments: Any, threads: int) -> Any:
+def task(function: Callable[..., Any], *arguments: Any, threads: int, on: str | None = None) -> Any:
     """Return a node of a graph: a function of `anabatch` on values or other nodes.
 
     Parameters
@@ -76,17 +78,26 @@ def task(function: Callable[..., Any], *arguments: Any, threads: int) -> Any:
         Values, or nodes that give them.
     threads : int
         Threads that the numerical libraries may use.
+    on : {'GPU', 'CPU'}, optional
+        Kind of worker that computes it: those that have this resource, one such task at a time. In
+        this process it says nothing.
 
     Returns
     -------
     dask.delayed.Delayed
     """
-    return dask.delayed(limited, pure=False)(function, threads, *arguments)
+    with _placed(on):
+        return dask.delayed(limited, pure=False)(function, threads, *arguments)
 
 
-def gather(nodes: list[Any]) -> Any:
-    """Return a node that gives the values of others as a list."""
-    return dask.delayed(list, pure=False)(nodes)
+def gather(nodes: list[Any], *, on: str | None = None) -> Any:
+    """Return a node that gives the values of others as a list; `on` as for :func:`task`."""
+    with _placed(on):
+        return dask.delayed(list, pure=False)(nodes)
+
+
+def _placed(on: str | None) -> Any:
+    return dask.annotate(resources={on: 1}) if on else nullcontext()
 
 
 def tree(items: list[Any], merge: Callable[[Any, Any], Any], *, threads: int) -> Any:
@@ -376,6 +387,7 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
             what = f"no Dask scheduler answers at {config.scheduler}: {error}"
             raise ConfigurationError(what, "Is it running?") from error
         with remote as client:
+            _check_resources(client, config)
             yield client
         return
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")
@@ -394,30 +406,95 @@ def _client(config: ComputeConfig) -> Iterator[Any]:
         yield client
 
 
+def _check_resources(client: Any, config: ComputeConfig) -> None:
+    """Refuse a scheduler whose workers have not the GPUs that were asked for: tasks would wait for ever.
+
+    Raises
+    ------
+    DeviceError
+        There are too few workers with the resource GPU, or none with the resource CPU.
+    """
+    if not config.gpus:
+        return
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    number = {kind: sum(kind in w["resources"] for w in workers) for kind in (GPU, CPU)}
+    if number[GPU] < max(1, 0 if config.gpus == "all" else config.gpus) or not number[CPU]:
+        what = (
+            f"GPUs were asked for ({config.gpus}), and of the {len(workers)} workers at "
+            f"{config.scheduler} {number[GPU]} have the resource GPU and {number[CPU]} have CPU"
+        )
+        remedy = "Start one worker a GPU with --resources GPU=1, the others with --resources CPU=1."
+        raise DeviceError(what, remedy)
+
+
 def _local_cluster(config: ComputeConfig) -> Any:
     """Start worker processes; all of them again where one dies before it is up.
 
     Raises
     ------
+    DeviceError
+        GPUs were asked for that are not there.
     WorkerError
         They died again and again.
     """
-    from distributed import LocalCluster
-
+    gpus = require_gpus(config.gpus) if config.gpus else ()
     left = config.retries
     while True:
         try:
-            return LocalCluster(
-                n_workers=config.workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-            )
+            return _gpu_cluster(config, gpus) if gpus else _cpu_cluster(config)
         except RuntimeError as error:
             if not left:
                 what = f"the workers died before they were up: {error}"
                 raise WorkerError(what, "The usual cause is memory: take fewer.") from error
             left -= 1
+
+
+def _cpu_cluster(config: ComputeConfig) -> Any:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=config.workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    )
+
+
+def _gpu_cluster(config: ComputeConfig, gpus: tuple[str, ...]) -> Any:
+    """Start one worker a GPU, and the configured number beside them."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    quiet = {"silence_logs": logging.WARNING}
+    workers = {
+        name: {"cls": Nanny, "options": options | quiet | _near(options["env"][VISIBLE])}
+        for name, options in worker_options(gpus, config.workers).items()
+    }
+    return SpecCluster(
+        scheduler={
+            "cls": Scheduler,
+            "options": {
+                "host": "127.0.0.1",
+                "port": 0,
+                "dashboard": True,
+                "dashboard_address": "127.0.0.1:0",
+            },
+        },
+        workers=workers,
+        **quiet,
+    )
+
+
+def _near(gpu: str) -> dict[str, Any]:
+    """Return what keeps a worker on the cores next to its GPU; nothing without dask-cuda.
+
+    It is all of dask-cuda that is of use here: no task holds memory of a GPU when it ends.
+    """
+    if not gpu or find_spec("dask_cuda") is None:
+        return {}
+    from dask_cuda.plugins import CPUAffinity
+    from dask_cuda.utils import get_cpu_affinity, nvml_device_index
+
+    return {"plugins": [CPUAffinity(get_cpu_affinity(nvml_device_index(0, gpu)))]}
 
 
 def limit_threads_of_this_process(threads: int) -> None:

@@ -41,6 +41,10 @@ SchedulerOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes of a local cluster.")
 ]
+GpusOption = Annotated[
+    str | None,
+    typer.Option("--gpus", help="GPUs for the networks: a number, all, or 0 for the CPU."),
+]
 DateOption = Annotated[
     dt.datetime | None,
     typer.Option("--only-date", formats=["%Y-%m-%d", "%Y%m%d"], help="Only this date's images."),
@@ -86,11 +90,28 @@ def make_config(
         found = {"name": name or _folder_name(archive), "path": str(archive)}
         raw["archives"] = [found | ({"layout": layout} if layout else {})]
     given = {key: value for key, value in compute.items() if value is not None}
+    if "gpus" in given:
+        given["gpus"] = _gpus(given["gpus"])
     raw["compute"] |= given
+    if raw["compute"]["gpus"] or "gpus" in given:
+        raw["segment"]["device"] = "cuda" if raw["compute"]["gpus"] else "cpu"
     if "workers" in given and raw["compute"]["scheduler"] != "local":
         message = f"--workers is of a local cluster, and not of {raw['compute']['scheduler']}"
         raise typer.BadParameter(message)
+    if given.get("gpus") and raw["compute"]["scheduler"] == "sync":
+        message = "--gpus needs workers, and --scheduler sync has none"
+        raise typer.BadParameter(message)
     return resolve_paths(parse_config(raw, "the options"), Path.cwd())
+
+
+def _gpus(text: str) -> int | str:
+    """Return the number of GPUs that an option names, or `all`."""
+    if text == "all":
+        return text
+    if not text.isdecimal():
+        message = f"--gpus {text}: give a number, or all"
+        raise typer.BadParameter(message)
+    return int(text)
 
 
 def _folder_name(archive: Path) -> str:
