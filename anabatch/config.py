@@ -116,7 +116,8 @@ class SegmentConfig(Section):
         from it, and look for nuclei and cells of that size, whatever the magnification. It takes
         about two nucleus passes more, and needs the two-pass recipe.
     clahe_clip, clahe_grid : float, int
-        Contrast-limited adaptive histogram equalisation: clip limit, and tiles a side.
+        Contrast-limited adaptive histogram equalisation: clip limit, and tiles a side; sides of more
+        than 1388 reference pixels have proportionally more.
     flow_threshold, cellprob_threshold : float
         Cellpose's own thresholds.
     min_size : int

@@ -314,7 +314,7 @@ def signal(pixels: NDArray[Any]) -> NDArray[Any]:
 _STEP = 257
 
 
-def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
+def equalize(image: NDArray[Any], *, clip: float, grid: int | tuple[int, int]) -> NDArray[Any]:
     """Equalise the contrast locally (CLAHE, OpenCV's) in 256 grey levels.
 
     16-bit pictures are brought to 8 bits by their type's range (rounded to the nearest multiple of
@@ -327,8 +327,8 @@ def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
     image : ndarray, shape (H, W), uint8 or uint16
     clip : float
         Clip limit, in multiples of the uniform histogram's height.
-    grid : int
-        Tiles along each axis.
+    grid : int or tuple of int
+        Tiles along each axis: rows, columns.
 
     Returns
     -------
@@ -338,7 +338,8 @@ def equalize(image: NDArray[Any], *, clip: float, grid: int) -> NDArray[Any]:
     if image.dtype == np.uint16:
         levels = ((image.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
         return equalize(levels, clip=clip, grid=grid).astype(np.uint16) * np.uint16(_STEP)
-    equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(grid, grid))
+    rows, columns = (grid, grid) if isinstance(grid, int) else grid
+    equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(columns, rows))
     return np.asarray(equalizer.apply(np.ascontiguousarray(image)), dtype=image.dtype)
 
 

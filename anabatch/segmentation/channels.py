@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from anabatch.imaging import equalize
+from anabatch.segmentation.equalisation import contrast_grid
 from anabatch.segmentation.models import uses_nuclei
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ def nucleus_channels(
     signal: NDArray[Any], config: SegmentConfig
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return what the nucleus pass looks at: the equalised signal, and nothing."""
-    equalized = equalize(signal, clip=config.clahe_clip, grid=config.clahe_grid)
-    return equalized, np.zeros_like(signal)
+    return _equalized(signal, config), np.zeros_like(signal)
+
+
+def _equalized(signal: NDArray[Any], config: SegmentConfig) -> NDArray[Any]:
+    return equalize(signal, clip=config.clahe_clip, grid=contrast_grid(signal.shape, config))
 
 
 def cell_channels(
@@ -56,15 +60,10 @@ def cell_channels(
     if not uses_nuclei(config):
         return signal, nothing
     within = nuclei > 0
-    cytoplasm = equalize(
-        np.where(within, nothing, signal), clip=config.clahe_clip, grid=config.clahe_grid
-    )
+    cytoplasm = _equalized(np.where(within, nothing, signal), config)
     if not within.any():
         return cytoplasm, nothing
-    inner = equalize(
-        np.where(within, signal, nothing), clip=config.clahe_clip, grid=config.clahe_grid
-    )
-    return cytoplasm, inner
+    return cytoplasm, _equalized(np.where(within, signal, nothing), config)
 
 
 def network_input(first: NDArray[Any], second: NDArray[Any], scale: float) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anabatch.segmentation.scratch import bands, largest
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -67,25 +69,35 @@ def without_partner(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> tupl
     """Return how many nuclei have no cell, and how many cells have no nucleus."""
     owners = cells_of_nuclei(nuclei, cells)
     alone = int(np.count_nonzero(owners == 0))
-    return alone, int(cells.max(initial=0)) - np.unique(owners[owners > 0]).size
+    return alone, largest(cells) - np.unique(owners[owners > 0]).size
 
 
 def _owners(nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the cell of every nucleus by its label, shape (nuclei + 1,); 0 is none."""
-    return choose_owners(*shared_pixels(nuclei, cells), int(nuclei.max(initial=0)))
+    return choose_owners(*shared_pixels(nuclei, cells), largest(nuclei))
 
 
 def shared_pixels(
     nuclei: NDArray[np.int32], cells: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return nuclei, cells (0 is none) and the number of pixels that they share, pair by pair."""
-    within = nuclei > 0
-    stride = int(cells.max(initial=0)) + 1
-    pairs, pixels = np.unique(
-        nuclei[within].astype(np.int64) * stride + cells[within], return_counts=True
-    )
+    """Return nuclei, cells (0 is none) and the number of pixels that they share, pair by pair.
+
+    The label images may be maps of files: some rows of them are looked at together.
+    """
+    stride = 1 << 31  # labels are of 32 bits
+    found, shares = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for own, other in zip(bands(nuclei), bands(cells), strict=True):
+        within = own > 0
+        pairs, pixels = np.unique(
+            own[within].astype(np.int64) * stride + other[within], return_counts=True
+        )
+        found.append(pairs)
+        shares.append(pixels)
+    pairs, at = np.unique(np.concatenate(found), return_inverse=True)
+    shared = np.zeros(pairs.size, np.int64)
+    np.add.at(shared, at, np.concatenate(shares))
     nucleus, cell = np.divmod(pairs, stride)
-    return nucleus, cell, pixels
+    return nucleus, cell, shared
 
 
 def choose_owners(

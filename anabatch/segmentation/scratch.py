@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 import weakref
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 Window = tuple[slice, slice]
 """Rows and columns, with ends and without steps."""
+
+# Pixels that are mapped together.
+_PIXELS = 1 << 22
 
 
 class DiskImage:
@@ -59,13 +64,31 @@ class DiskImage:
         self._map("r+")[window] = values
 
     def as_array(self) -> NDArray[Any]:
-        """Return all of it as an array that cannot be written to, and is read where it is touched."""
+        """Return all of it as an array that cannot be written to, and is read where it is touched.
+
+        What was touched counts as the process's memory until it is let go of: see :func:`bands`.
+        """
         return self._map("r")
 
     def _map(self, mode: Any) -> NDArray[Any]:
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
         return np.memmap(self._file, self.dtype, mode=mode, shape=self.shape)
+
+
+def bands(image: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield an array by some rows at a time, and let go of what was mapped of a file for them."""
+    rows = max(1, _PIXELS // max(1, image.shape[1]))
+    base: Any = image.base
+    for start in range(0, image.shape[0], rows):
+        yield image[start : start + rows]
+        if isinstance(base, mmap.mmap):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+def largest(labels: NDArray[Any]) -> int:
+    """Return the largest label of an image, which may be a map of a file; 0 without masks."""
+    return max((int(band.max(initial=0)) for band in bands(labels)), default=0)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

@@ -201,11 +201,6 @@ def _linear_axis(length: int, longer: int) -> _Axis:
     return _Axis(places, np.stack([1 - share, share], axis=1).astype(np.float32))
 
 
-def scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Return the size of an image so many times as fine; no side is less than a pixel."""
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
 def windows(shape: tuple[int, ...], side: int) -> Iterator[Window]:
     """Cut an image into windows of at most `side` by `side` pixels, row by row."""
     for row in range(0, shape[0], side):

@@ -1,10 +1,11 @@
 import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anabatch.segmentation.scratch import DiskImage
+from anabatch.segmentation.scratch import DiskImage, bands, largest
 
 
 def test_windows_are_read_as_they_were_written():
@@ -59,3 +60,20 @@ def test_without_a_folder_it_stands_with_the_systems_temporary_files(tmp_path, m
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError, match="gone"):
         DiskImage((2, 2), np.uint8)
+
+
+def test_bands_are_all_rows_and_leave_nothing_mapped():
+    image = DiskImage((3000, 4096), np.int32)
+    image[2999:3000, 0:4096] = 5
+    whole = image.as_array()
+
+    def mapped():
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    before = mapped()
+    assert sum(int(band.sum(dtype=np.int64)) for band in bands(whole)) == 5 * 4096
+    assert mapped() - before < 20_000  # kB, of 48,000
+    assert largest(whole) == 5
+    assert largest(np.zeros((0, 3), np.int32)) == 0
+    np.testing.assert_array_equal(np.concatenate(list(bands(whole[:, :7]))), whole[:, :7])

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabatch.segmentation import views
+from anabatch.segmentation.channels import scaled
 
 
 def picture(height, width, dtype=np.uint8, seed=0):
@@ -34,7 +35,7 @@ def windows_of(draw, shape):
 @pytest.mark.parametrize("scale", [0.1, 0.24827, 0.4, 0.5, 0.97])
 def test_shrinking_is_opencvs(scale, dtype):
     image = picture(97, 140, dtype)
-    shape = views.scaled(image.shape, scale)
+    shape = scaled(image.shape, scale)
     found = whole(views.resized(image, shape))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, by_opencv(image, shape), rtol=1e-5)
@@ -57,7 +58,7 @@ def test_enlarging_is_opencvs_but_for_its_rounding(dtype):
 @given(st.data(), st.integers(1, 60), st.integers(1, 60), st.floats(0.1, 3))
 def test_windows_of_a_resized_image_are_parts_of_the_whole(data, height, width, scale):
     image = picture(height, width, np.float32)
-    view = views.resized(image, views.scaled(image.shape, scale))
+    view = views.resized(image, scaled(image.shape, scale))
     window = data.draw(windows_of(view.shape))
     np.testing.assert_array_equal(view[window], whole(view)[window])
 
