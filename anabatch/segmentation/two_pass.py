@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.segmentation import recipe
 from anabatch.segmentation.models import resolve_model, segmentation_digest, uses_nuclei
 from anabatch.segmentation.mosaic import is_mosaic, segment_mosaic
+from anabatch.segmentation.pipeline import in_groups
 from anabatch.segmentation.recipe import Segmentation
 from anabatch.segmentation.tiling import run_tiled
 from anabatch.segmentation.watershed import WatershedSegmenter
@@ -98,17 +99,25 @@ class TwoPassSegmenter:
         pairs = list(zip(signals, pixels_per_reference_pixel, strict=True))
         large = [is_mosaic(signal.shape, pixels) for signal, pixels in pairs]
         fields = [pair for pair, is_large in zip(pairs, large, strict=True) if not is_large]
-        done = iter(self._segment_fields([f[0] for f in fields], [f[1] for f in fields]))
+        done = iter(self._segment_all(fields))
         return [
             segment_mosaic(*pair, self) if is_large else next(done)
             for pair, is_large in zip(pairs, large, strict=True)
         ]
 
-    def _segment_fields(
-        self, signals: Sequence[NDArray[Any]], pixels_per_reference_pixel: Sequence[float]
-    ) -> list[Segmentation]:
+    def _segment_all(self, pairs: Sequence[tuple[NDArray[Any], float]]) -> list[Segmentation]:
+        if self.config.device != "cuda":
+            return self._segment_fields(pairs)
+        # Loaded here, not by several threads at once.
+        _ = self.cell_network, uses_nuclei(self.config) and self.nucleus_network
+        return in_groups(self._segment_fields, pairs, self.config.tiles_per_batch)
+
+    def _segment_fields(self, pairs: Sequence[tuple[NDArray[Any], float]]) -> list[Segmentation]:
+        """Segment images with their pixels a reference pixel."""
+        signals = [signal for signal, _ in pairs]
+        scales = [scale for _, scale in pairs]
         config = self.config
-        fields = recipe.read_fields(signals, pixels_per_reference_pixel, config)
+        fields = recipe.read_fields(signals, scales, config)
         fields, nuclei = self.find_nuclei(fields)
         inputs = recipe.recombine(fields, nuclei, config, self.cell_network.diameter)
         outputs = run_tiled(self.cell_network, inputs, config)

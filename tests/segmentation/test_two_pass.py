@@ -124,3 +124,23 @@ def test_a_gpu_finds_the_same_cells(fields, together):
 
     found = TwoPassSegmenter(SegmentConfig(device="cuda")).segment([fields[0].signal], [1.0])[0]
     assert (score(together[0].cells, found.cells, [0.9]).average_precision > 0.95).all()
+
+
+def test_images_one_behind_the_other_for_a_gpu_give_the_same(segmenter, fields, together):
+    """The pipeline of a GPU, around networks that are on the processor."""
+
+    class OnOneThread:
+        def __init__(self, network):
+            self.network = network
+            self.diameter = network.diameter
+
+        def __call__(self, tiles):
+            torch.set_num_threads(1)  # in PyTorch a matter of every thread
+            return self.network(tiles)
+
+    pipelined = TwoPassSegmenter(CONFIG.model_copy(update={"device": "cuda"}))
+    for name in ("nucleus_network", "cell_network"):
+        vars(pipelined)[name] = OnOneThread(getattr(segmenter, name))
+    signals = [field.signal for field in fields]
+    for found, again in zip(together, pipelined.segment(signals, [1.0] * 3), strict=True):
+        same(found, again)
