@@ -249,8 +249,8 @@ def draw_figure(path: Path, panels: dict[str, dict[str, list[Spectrum]]]) -> Non
                 numbers = np.arange(1, len(one.fitted) + 1)
                 left.semilogy(numbers, one.fitted, **style)
                 right.plot(numbers, one.held_out.cumsum(), **style)
-        left.set(title=f"{name}: eigenvalues", ylabel="share of the whole variance")
-        right.set(title=f"{name}: components together, held out", ylim=(0, 1))
+        left.set(title=name, ylabel="share of the whole variance")
+        right.set(title="together, held out", ylabel="share of the whole variance", ylim=(0, 1))
         for axis in (left, right):
             axis.set_xlabel("component")
             axis.axvline(CLAIMED, color="0.6", linestyle=":")
