@@ -30,6 +30,10 @@ SHARES = (0.5, 1.0, 2.0, 4.0)
 """Nucleus diameters that are tried, over the configured one: nuclei of 25 to 300 reference pixels are
 found by one of them at least."""
 
+LOOKED_FOR = 0.85
+"""What nuclei are looked for at, over their own diameter: the study's 60 for nuclei of about 70. The
+finer pixels make better outlines than their own diameter would."""
+
 FEWEST = 2
 """Fewer nuclei than these tell no size. Two that are clear tell more than twenty fragments."""
 
@@ -101,7 +105,7 @@ def estimate(
     Returns
     -------
     float or None
-        In reference pixels; None if no look shows :data:`FEWEST` nuclei.
+        In reference pixels: :data:`LOOKED_FOR` of the nuclei's own. None if no look shows :data:`FEWEST` nuclei.
     """
     impressions = [
         _impression(output, config, share * config.nucleus_diameter / network_diameter)
@@ -110,7 +114,8 @@ def estimate(
     telling = [one for one in impressions if one.nuclei >= FEWEST]
     if not telling:
         return None
-    return max(telling, key=lambda one: one.clarity).diameter  # of equals the finest
+    clearest = max(telling, key=lambda one: one.clarity)  # of equals the finest
+    return LOOKED_FOR * clearest.diameter
 
 
 def _impression(output: NetworkOutput, config: SegmentConfig, pixel: float) -> Impression:

@@ -29,6 +29,7 @@ from anabatch.segmentation.channels import (
     scaled,
     to_reference,
 )
+from anabatch.segmentation.fields import Field, read_fields, shown
 from anabatch.segmentation.labels import count, fill_and_filter, refine
 from anabatch.segmentation.models import uses_nuclei
 from anabatch.segmentation.results import (
@@ -41,8 +42,6 @@ from anabatch.segmentation.results import (
     nothing_seen,
     to_source,
 )
-from anabatch.segmentation.scale_bar import find_scale_bar, without_scale_bar
-from anabatch.segmentation.visibility import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.config import SegmentConfig
-    from anabatch.segmentation.scale_bar import Box
     from anabatch.segmentation.tiling import NetworkOutput
 
 __all__ = [
@@ -79,31 +77,6 @@ __all__ = [
 
 FEWEST_NUCLEI = 3
 """With fewer nuclei than these their mean diameter says nothing of the cells'."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One image at reference resolution.
-
-    Attributes
-    ----------
-    signal : ndarray of uint8 or uint16, shape (h, w)
-        Its scale bar is filled.
-    source_shape : tuple of int
-        (H, W) of the image as it came.
-    scale_bar : tuple of int or None
-        Box of the scale bar, in source pixels.
-    visible : bool
-        Whether anything but noise is to be seen. If not, networks are shown nothing.
-    nucleus_diameter : float or None
-        What nuclei are looked for at, in reference pixels, where the image itself told it.
-    """
-
-    signal: NDArray[Any]
-    source_shape: tuple[int, int]
-    scale_bar: Box | None = None
-    visible: bool = True
-    nucleus_diameter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,25 +130,6 @@ def prepare(
     return fields, nucleus_inputs(fields, config, network_diameter)
 
 
-def read_fields(
-    signals: Sequence[NDArray[Any]],
-    pixels_per_reference_pixel: Sequence[float],
-    config: SegmentConfig,
-) -> list[Field]:
-    """Step one, first half: fill scale bars, and bring images to reference resolution."""
-    return [
-        _read_field(signal, scale, config)
-        for signal, scale in zip(signals, pixels_per_reference_pixel, strict=True)
-    ]
-
-
-def _read_field(signal: NDArray[Any], scale: float, config: SegmentConfig) -> Field:
-    bar = find_scale_bar(signal)
-    reference = to_reference(without_scale_bar(signal, bar), scale)
-    shape = (signal.shape[0], signal.shape[1])
-    return Field(reference, shape, bar, visible(reference, config.nucleus_diameter))
-
-
 def nucleus_inputs(
     fields: Sequence[Field], config: SegmentConfig, network_diameter: float
 ) -> list[NDArray[np.float32]]:
@@ -183,7 +137,7 @@ def nucleus_inputs(
     if not uses_nuclei(config):
         return []
     return [
-        _shown(
+        shown(
             field,
             network_input(
                 *nucleus_channels(field.signal, config),
@@ -192,10 +146,6 @@ def nucleus_inputs(
         )
         for field in fields
     ]
-
-
-def _shown(field: Field, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return image if field.visible else np.zeros_like(image)
 
 
 def look(
@@ -209,7 +159,7 @@ def look(
         So many of every image as there are :data:`anabatch.segmentation.diameter.SHARES`.
     """
     return [
-        _shown(field, view)
+        shown(field, view)
         for field in fields
         for view in diameter.views(
             nucleus_channels(field.signal, config)[0], config, network_diameter
@@ -304,7 +254,7 @@ def recombine(
         Cytoplasm, nuclei.
     """
     return [
-        _shown(
+        shown(
             field,
             network_input(
                 *cell_channels(field.signal, own.labels, config),

@@ -47,7 +47,7 @@ def answers(labels, clear):
 @pytest.mark.parametrize(("across", "clear"), [(40, 0.5), (70, 1.0), (130, 2.0), (180, 2.0)])
 def test_the_clearest_look_tells_the_size(across, clear):
     found = diameter.estimate(answers(nuclei(across), {clear}), CONFIG, NETWORK)
-    assert found == pytest.approx(across, rel=0.08)
+    assert found == pytest.approx(diameter.LOOKED_FOR * across, rel=0.08)
 
 
 def test_too_few_nuclei_tell_nothing():
@@ -72,7 +72,7 @@ def test_the_recipe_follows_the_magnification(pixels):
     signal = cv2.resize(drawing.signal, shape[::-1], interpolation=cv2.INTER_LINEAR)
     segmenter = TwoPassSegmenter(CONFIG)
     found, _ = segmenter.segment([signal, conformance.ONE_CELL.signal], [1.0, 1.0])
-    assert found.nucleus_diameter == pytest.approx(70 * pixels, rel=0.15)
+    assert found.nucleus_diameter == pytest.approx(diameter.LOOKED_FOR * 70 * pixels, rel=0.15)
     assert found.nucleus_diameter_from == "image"
     assert found.nuclei.max() == drawing.nuclei.max()
     assert found.cell_diameter == pytest.approx(145 * found.mean_nucleus_diameter / 90)
