@@ -79,16 +79,30 @@ class Found:
             float(components.get("pixels", 1.0)),
             components.get("dropped", {}),
             recipe,
-            {
-                text: str(components[name]).replace("_", " ")
-                for name, text in _FACTS.items()
-                if components.get(name)
-            },
+            _recorded(components),
         )
 
 
-_FACTS = {"diameter_from": "diameter from", "scale_bar": "scale bar"}
-"""Components that not every segmentation has, and what to call them."""
+def _recorded(components: Mapping[str, Any]) -> dict[str, str]:
+    """Return what not every segmentation has recorded, of one that has."""
+    said = {}
+    sought = [
+        f"{kind} of {number(components[name], 1)} ({components.get(source, 'configured')})"
+        for kind, name, source in _SOUGHT
+        if components.get(name)
+    ]
+    if sought:
+        said["looked for"] = ", ".join(sought)
+    if components.get("scale_bar"):
+        said["scale bar"] = "left out"
+    return said
+
+
+_SOUGHT = (
+    ("nuclei", "nucleus_diameter", "nucleus_diameter_from"),
+    ("cells", "cell_diameter", "diameter_from"),
+)
+"""What was looked for, the component with its diameter, and that which says where this came from."""
 
 
 @dataclass(frozen=True)

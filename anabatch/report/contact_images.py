@@ -14,6 +14,7 @@ from anabatch.cells import cut_cells
 from anabatch.errors import ConfigurationError, InputError, UnreadableImageError
 from anabatch.report.contact import Card, Found, draw
 from anabatch.report.contact_store import has_nuclei, recipe_line
+from anabatch.segmentation.labels import count
 from anabatch.segmentation.two_pass import segmenter_for
 from anabatch.stages.segment import segment_recipe
 
@@ -207,15 +208,7 @@ def _segmented(waiting: Sequence[_Read | Card], how: How, recipe: Recipe) -> Ite
 
 
 def _card(read: _Read, result: Segmentation, how: How, recipe: Recipe) -> Card:
-    diameter = result.mean_nucleus_diameter
-    said = Found(
-        nuclei=np.unique(result.nuclei[result.nuclei > 0]).size,
-        cells=np.unique(result.cells[result.cells > 0]).size,
-        diameter=None if np.isnan(diameter) else diameter,
-        pixels=read.scale,
-        dropped=result.dropped,
-        recipe=f"{recipe_line(recipe)}, on {how.config.device}",
-    )
+    said = Found.of(_components(read, result), f"{recipe_line(recipe)}, on {how.config.device}")
     rows = cut_cells(
         read.signal, result.nuclei, result.cells, image_id=imaging.image_id(read.pixels)
     ).rows
@@ -228,4 +221,22 @@ def _card(read: _Read, result: Segmentation, how: How, recipe: Recipe) -> Card:
         flags=(*read.flags, *unknown),
         drawing=drawing,
         marks=marks,
+        missing=result.reason or "",
     )
+
+
+def _components(read: _Read, result: Segmentation) -> dict[str, Any]:
+    """Return what the segmentation's action would hold."""
+    said = {
+        "nuclei": count(result.nuclei),
+        "cells": count(result.cells),
+        "pixels": read.scale,
+        "dropped": result.dropped,
+        "nucleus_diameter_from": result.nucleus_diameter_from,
+        "diameter_from": result.diameter_from,
+        "scale_bar": result.scale_bar,
+    }
+    for name in ("mean_nucleus_diameter", "nucleus_diameter", "cell_diameter"):
+        value = getattr(result, name)
+        said[name] = None if np.isnan(value) else value
+    return said

@@ -129,6 +129,7 @@ def card(source: Source, acquisition: Action, *, max_pixels: int) -> Card:
         signal = _signal(source, acquisition, max_pixels)
     except InputError as error:
         return Card(**known, missing=str(error))
+    known["missing"] = segmented.reason or ""
     nuclei, cells = source.store.label_image(image)
     drawing, marks = draw(
         signal, nuclei, cells, _cell_rows(source, image), pairs=not recipe or has_nuclei(recipe)

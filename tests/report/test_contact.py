@@ -136,8 +136,18 @@ def test_marks_are_drawn_and_counted():
 def test_facts_that_not_every_segmentation_has_are_told_where_they_are():
     components = {"nuclei": 1, "cells": 2, "mean_nucleus_diameter": 50.0, "pixels": 2.0}
     assert Found.of(components, "r").facts == {}
-    more = Found.of(components | {"diameter_from": "the_image"}, "r")
-    assert more.facts == {"diameter from": "the image"}
+    newer = {
+        "nucleus_diameter": 61.25,
+        "nucleus_diameter_from": "image",
+        "cell_diameter": 145.0,
+        "diameter_from": "default",
+        "scale_bar": [1, 2, 3, 4],
+    }
+    more = Found.of(components | newer, "r")
+    assert more.facts == {
+        "looked for": "nuclei of 61.2 (image), cells of 145.0 (default)",
+        "scale bar": "left out",
+    }
     said = Card("a", "b", found=more).facts
     assert said["mean nucleus diameter"].endswith("100.0 of this image")
     assert said["dropped"] == "nothing"
