@@ -136,10 +136,15 @@ def ellipse_axes(mask: NDArray[np.bool_]) -> tuple[float, float]:
     major, minor : float
         Whole axes, in pixels.
     """
-    y, x = np.nonzero(mask)
-    spread = np.cov(np.stack([y, x]), bias=True) + _PIXEL_VARIANCE * np.eye(2)
-    smaller, larger = np.linalg.eigvalsh(spread)
-    return float(4 * np.sqrt(larger)), float(4 * np.sqrt(smaller))
+    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
+    total = rows.sum()
+    y, x = np.arange(rows.size, dtype=np.float64), np.arange(columns.size, dtype=np.float64)
+    y -= rows @ y / total
+    x -= columns @ x / total
+    down, across = rows @ y**2 / total, columns @ x**2 / total
+    both = y @ (mask @ x) / total
+    middle, apart = (down + across) / 2 + _PIXEL_VARIANCE, np.hypot((down - across) / 2, both)
+    return float(4 * np.sqrt(middle + apart)), float(4 * np.sqrt(max(middle - apart, 0.0)))
 
 
 def solidity(mask: NDArray[np.bool_]) -> float:
@@ -150,7 +155,9 @@ def solidity(mask: NDArray[np.bool_]) -> float:
     mask : ndarray of bool, shape (h, w)
         At least one pixel is True. It need not be connected.
     """
-    y, x = np.nonzero(mask)
-    hull = cv2.convexHull(np.stack([x, y], axis=1).astype(np.int32))
-    filled = cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), hull, 1)
-    return float(y.size / np.count_nonzero(filled | mask))
+    y = np.flatnonzero(mask.any(axis=1))
+    first, last = mask[y].argmax(axis=1), mask.shape[1] - 1 - mask[y, ::-1].argmax(axis=1)
+    ends = np.stack([np.concatenate([first, last]), np.concatenate([y, y])], axis=1)
+    filled = mask.astype(np.uint8)
+    cv2.fillConvexPoly(filled, cv2.convexHull(ends.astype(np.int32)), 1)
+    return np.count_nonzero(mask) / np.count_nonzero(filled)
