@@ -22,11 +22,9 @@ from scipy import ndimage
 from anabatch.segmentation import diameter
 from anabatch.segmentation.cellpose import LOSSES, find_masks
 from anabatch.segmentation.channels import (
-    LEAST_CONTRAST,
     cell_channels,
     network_input,
     nucleus_channels,
-    scaled,
     to_reference,
 )
 from anabatch.segmentation.fields import Field, read_fields, shown
@@ -53,13 +51,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEWEST_NUCLEI",
-    "LEAST_CONTRAST",
     "Field",
     "Nuclei",
     "Segmentation",
     "cell_channels",
     "cell_diameter",
-    "cell_diameter_for",
     "find_cells",
     "find_nuclei",
     "look",
@@ -70,7 +66,6 @@ __all__ = [
     "prepare",
     "read_fields",
     "recombine",
-    "scaled",
     "to_reference",
     "with_diameters",
 ]
@@ -220,17 +215,17 @@ def cell_diameter(nuclei: Nuclei, config: SegmentConfig) -> float:
     reference nucleus; where the nuclei's size comes from the image, scaled up as well where it is
     above. With too few nuclei it is the configured one.
     """
-    return cell_diameter_for(count(nuclei.labels), nuclei.mean_diameter, config)
-
-
-def cell_diameter_for(nuclei: int, mean_nucleus_diameter: float, config: SegmentConfig) -> float:
-    """Return what :func:`cell_diameter` does, from the number of nuclei and their mean diameter."""
     if not uses_nuclei(config):
         return config.one_pass_diameter
-    if nuclei < FEWEST_NUCLEI:
+    if not _enough(nuclei):
         return config.cell_diameter
-    share = mean_nucleus_diameter / config.reference_nucleus_diameter
+    share = nuclei.mean_diameter / config.reference_nucleus_diameter
     return config.cell_diameter * (share if config.diameter == "auto" else min(1.0, share))
+
+
+def _enough(nuclei: Nuclei) -> bool:
+    """Whether there are nuclei enough for their mean diameter to drive the second pass."""
+    return count(nuclei.labels) >= FEWEST_NUCLEI
 
 
 def recombine(
@@ -284,7 +279,6 @@ def _segmentation(
     field: Field, nuclei: Nuclei, cells: Proposal, config: SegmentConfig
 ) -> Segmentation:
     own = Proposal(nuclei.labels, nuclei.proposed, nuclei.dropped)
-    enough = count(nuclei.labels) >= FEWEST_NUCLEI
     nuclei_, cells_, proposed, dropped = to_source(own, cells, field.source_shape, field.scale_bar)
     configured = config.nucleus_diameter if uses_nuclei(config) else float("nan")
     return Segmentation(
@@ -296,7 +290,7 @@ def _segmentation(
         nucleus_diameter=field.nucleus_diameter or configured,
         cell_diameter=cell_diameter(nuclei, config),
         nucleus_diameter_from=FROM_IMAGE if field.nucleus_diameter else FROM_DEFAULT,
-        diameter_from=FROM_NUCLEI if enough else FROM_DEFAULT,
+        diameter_from=FROM_NUCLEI if _enough(nuclei) else FROM_DEFAULT,
         scale_bar=field.scale_bar,
     )
 
