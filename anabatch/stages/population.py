@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from anabatch.store.live import LivePart
 
+_PIECE_ROWS = 1_024
 _BUNDLE = "model"
 _FITTED = "fitted.json"
 
@@ -52,8 +53,21 @@ class Source:
         for start in range(0, len(indices), rows):
             chosen = indices[start : start + rows]
             first, last = int(chosen[0]), int(chosen[-1]) + 1
-            values = part.array(self.array, first, last)
+            values = _read(part, self.array, first, last)
             yield values if len(values) == len(chosen) else values[chosen - first]
+
+
+def _read(part: Part, array: str, first: int, last: int) -> NDArray[Any]:
+    """Read rows in pieces: Zarr holds all that it decodes for one read a second time."""
+    values = part.array(array, first, min(first + _PIECE_ROWS, last))
+    if len(values) == last - first:
+        return values
+    rows = np.empty((last - first, *values.shape[1:]), values.dtype)
+    rows[: len(values)] = values
+    for start in range(first + _PIECE_ROWS, last, _PIECE_ROWS):
+        stop = min(start + _PIECE_ROWS, last)
+        rows[start - first : stop - first] = part.array(array, start, stop)
+    return rows
 
 
 def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> NDArray[Any]:

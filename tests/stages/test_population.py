@@ -72,12 +72,16 @@ def test_a_pilot_of_nothing_is_refused(tmp_path, names):
         draw_pilot(tmp_path, (write(tmp_path, names, ()),), 10, seed=0)
 
 
-def test_chunks_are_the_live_rows_in_order(tmp_path, names):
+@pytest.mark.parametrize("piece", [100, 1000])
+def test_chunks_are_the_live_rows_in_order(tmp_path, names, monkeypatch, piece):
+    monkeypatch.setattr("anabatch.stages.population._PIECE_ROWS", piece)
     source = write(tmp_path, names, ((3, 8), (500, 503)))
     chunks = list(source.chunks(tmp_path, 4))
     assert [len(chunk) for chunk in chunks] == [4, 4]
     alive = np.stack([feature(name) for name in names[3:8] + names[500:503]])
     assert np.array_equal(np.concatenate(chunks), alive)
+    (whole,) = write(tmp_path, names, ((0, 900),)).chunks(tmp_path, 900)
+    assert np.array_equal(whole, np.stack([feature(name) for name in names]))
 
 
 def test_a_generation_is_read_back_with_what_it_was_fitted_on(tmp_path):
