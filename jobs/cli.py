@@ -16,6 +16,7 @@ import typer
 
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
+from anabatch.gpus import check_devices, without_gpus
 from anabatch.store.disk import disk_error
 
 from . import commands_layout, commands_look, commands_nights, commands_store, commands_watch
@@ -33,6 +34,7 @@ from .options import (
     ArchiveOption,
     ConfigOption,
     DateOption,
+    GpusOption,
     LayoutOption,
     LogFormat,
     LogOption,
@@ -93,7 +95,7 @@ def _perform(
     raise typer.Exit(exit_code(None, quarantined))
 
 
-_EXTRAS = ("accept_recompute", "accept_vanished", "refit")
+_EXTRAS = ("accept_recompute", "accept_vanished", "gpus", "refit")
 """Options that some jobs have."""
 
 
@@ -117,6 +119,7 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
         store: StoreOption = None,
         scheduler: SchedulerOption = None,
         workers: WorkersOption = None,
+        gpus: GpusOption = None,
         only_date: DateOption = None,
         log_format: LogOption = LogFormat.auto,
         *,
@@ -126,9 +129,12 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
     ) -> None:
         from importlib import import_module
 
-        found = make_config(
-            config, archive, layout, archive_name, store, scheduler=scheduler, workers=workers
-        )
+        computing = {"scheduler": scheduler, "workers": workers, "gpus": gpus}
+        found = make_config(config, archive, layout, archive_name, store, **computing)
+        if "gpus" in extras:
+            check_devices(found)
+        else:
+            found = without_gpus(found)
         limit_threads_of_this_process(found.compute.threads)
 
         def job(context: Context) -> None:
@@ -152,6 +158,7 @@ _make_command(
     "Do everything that is not done yet, and write the report.",
     "accept_recompute",
     "accept_vanished",
+    "gpus",
     creates=True,
 )
 _make_command(
@@ -167,7 +174,9 @@ _make_command(
     "accept_recompute",
     "accept_vanished",
 )
-_make_command("segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute")
+_make_command(
+    "segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute", "gpus"
+)
 _make_command("featurize", "Describe every cell by VGG16.", "accept_recompute")
 _make_command("embed", "Embed all cells by kernel PCA.", "refit")
 _make_command("report", "Write the report of the store as it is.")
@@ -198,6 +207,7 @@ def cluster(  # noqa: PLR0913 (one argument an option)
     from .cluster_command import job_of
 
     found = make_config(config, None, None, None, store, scheduler=scheduler, workers=workers)
+    found = without_gpus(found)
     job = job_of(
         Asked(name, where, k, method and method.value, choose_k, refit=refit, add_new=add_new)
     )
