@@ -89,3 +89,12 @@ def test_an_image_that_shows_no_nuclei_leaves_the_configured_diameter():
     assert found.nucleus_diameter == CONFIG.nucleus_diameter
     assert found.nucleus_diameter_from == "default"
     assert found.diameter_from == "default"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [conformance.one_cell_is_one, conformance.the_scale_is_followed, conformance.results_repeat],
+    ids=lambda check: check.__name__,
+)
+def test_with_estimates_the_recipe_keeps_to_what_segmenters_promise(check):
+    check(conformance.Subject(TwoPassSegmenter, CONFIG))
