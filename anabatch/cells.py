@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from anabatch.cell_flags import judged
 from anabatch.morphology import Box, CellPixels, measure
+from anabatch.segmentation.scratch import bands, largest, let_go
+from anabatch.segmentation.statistics import measure_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OUTSIDE, CYTOPLASM, NUCLEUS = 0, 1, 2
 """The values of the masks."""
+
+# Of label images that may be maps of files: pixels a side, and cells, that are looked at together.
+_SIDE, _TOGETHER = 2048, 256
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def cut_cells(
     signal : ndarray, shape (H, W), uint8 or uint16
         The untreated signal.
     nuclei, cells : ndarray, shape (H, W), integer
-        Label images; 0 is background. A label need not be connected.
+        Label images, which may be maps of files; 0 is background. A label need not be connected.
     image_id : str
         The image's own identity.
     crop : int
@@ -129,14 +133,16 @@ def cut_cells(
     """
     _check(signal, nuclei, cells)
     size = (signal.shape[0], signal.shape[1])
-    nucleus_sizes = np.bincount(nuclei.ravel())
-    boxes = ndimage.find_objects(cells)
-    labels = [label for label, box in enumerate(boxes, start=1) if box is not None]
-    crops = np.zeros((len(labels), crop, crop), dtype=signal.dtype)
-    masks = np.zeros((len(labels), crop, crop), dtype=np.uint8)
+    nucleus_sizes = _sizes(nuclei)
+    boxes = measure_labels(cells, _SIDE).slices
+    found = [(label, box) for label, box in enumerate(boxes, start=1) if box is not None]
+    crops = np.zeros((len(found), crop, crop), dtype=signal.dtype)
+    masks = np.zeros((len(found), crop, crop), dtype=np.uint8)
     rows = []
-    for index, label in enumerate(labels):
-        box = boxes[label - 1]
+    for index, (label, box) in enumerate(found):
+        if index % _TOGETHER == 0:
+            let_go(nuclei)
+            let_go(cells)
         inside = cells[box] == label
         cut = np.where(inside, signal[box], 0).astype(signal.dtype)
         own_nuclei = np.where(inside, nuclei[box], 0)
@@ -240,7 +246,18 @@ def _check(signal: NDArray[Any], nuclei: NDArray[Any], cells: NDArray[Any]) -> N
         message = f"signal must be uint8 or uint16, not {signal.dtype}"
         raise ValueError(message)
     for name, labels in (("nuclei", nuclei), ("cells", cells)):
+        ends = [(int(band.min()), int(band.max())) for band in bands(labels) if band.size]
+        least, most = min((low for low, _ in ends), default=0), largest(labels)
         # The largest label sets the size of the tables of boxes and areas.
-        if labels.size and (labels.min() < 0 or labels.max() > labels.size):
-            message = f"{name} has labels from {labels.min()} to {labels.max()}"
+        if least < 0 or most > labels.size:
+            message = f"{name} has labels from {least} to {most}"
             raise ValueError(message)
+
+
+def _sizes(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the pixels of every label from 0 on."""
+    sizes = np.zeros(largest(labels) + 1, np.int64)
+    for band in bands(labels):
+        counts = np.bincount(band.ravel())
+        sizes[: counts.size] += counts
+    return sizes

@@ -32,6 +32,7 @@ from anabatch.segmentation.views import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,6 +51,9 @@ LARGEST_FIELD = 16.0
 
 # Pixels of the upper left corner in which a scale bar is looked for.
 _CORNER = 6144
+# Rows of the chunks for filters of the whole image, in reference pixels. Chunks side by side are
+# held together.
+_CHUNK = 512
 # In nucleus diameters. Averages reach four.
 _NARROWEST = 5
 # Reference pixels of the middle that tell the nuclei's size: the largest field's.
@@ -119,7 +123,7 @@ def segment_mosaic(
     shape = signal.shape[0], signal.shape[1]
     bar = find_scale_bar(signal[:_CORNER, :_CORNER])
     reference = _to_reference(_without_bar(signal, bar), pixels_per_reference_pixel, terms)
-    if not visible(reference, config.nucleus_diameter, block):
+    if not visible(reference, config.nucleus_diameter, _CHUNK):
         return _nothing_seen(shape, bar, terms)
     size = _size_from_image(reference, networks, terms)
     nuclei = _find_nuclei(reference, size, networks, terms)
@@ -182,7 +186,7 @@ def visible(reference: Image, nucleus_diameter: float, side: int) -> bool:
     nucleus_diameter : float
         In pixels.
     side : int
-        Side of the chunks, in pixels.
+        Rows of the chunks, in pixels.
     """
     import dask.array as da
     from dask_image import ndfilters
@@ -194,17 +198,36 @@ def visible(reference: Image, nucleus_diameter: float, side: int) -> bool:
         Pointwise(_as_float, (reference,), np.dtype(np.float32)),
         scaled(reference.shape, 1 / visibility.COARSE),
     )
-    coarse = da.from_array(small, chunks=side, name=False, meta=np.empty((0, 0), np.float32))
+    coarse = da.from_array(
+        small,
+        chunks=max(1, side // visibility.COARSE),
+        name=False,
+        meta=np.empty((0, 0), np.float32),
+    )
     fine, around = (
         ndfilters.gaussian_filter(
             coarse, max(0.5, share * nucleus_diameter / visibility.COARSE), mode="mirror"
         )
         for share in (visibility.INNER, visibility.OUTER)
     )
-    # In this process and thread: it is a worker's, and its cluster knows nothing of images.
-    largest = float(abs(fine - around).max().compute(scheduler="synchronous"))
+    largest = max(float(row) for row in _computed(abs(fine - around), lambda part: part.max()))
     averaged = 2 * float(np.sqrt(np.pi)) * visibility.INNER * nucleus_diameter
-    return visibility.exceeds(largest, _noise(reference, side) / averaged, _step(reference, side))
+    noise = _noise(reference, side) / averaged
+    return visibility.exceeds(largest, noise, _step(reference, BLOCK))
+
+
+def _chunks(side: int) -> tuple[int, int]:
+    """Return the shape of chunks: wide ones, for Dask takes longer for many than for large ones."""
+    return max(1, side), max(1, 4 * side)
+
+
+def _computed(image: Any, change: Callable[[Any], Any]) -> Iterator[NDArray[Any]]:
+    """Compute a Dask array row of chunks by row of chunks, so that no more than one is held.
+
+    In this process and thread: it is a worker's, and its cluster knows nothing of images.
+    """
+    for row in range(image.numblocks[0]):
+        yield change(image.blocks[row]).compute(scheduler="synchronous")
 
 
 def _as_float(image: NDArray[Any], _: Window) -> NDArray[np.float32]:
@@ -221,19 +244,15 @@ def _noise(reference: Image, side: int) -> float:
     from dask_image import ndfilters
 
     image = da.from_array(
-        reference, chunks=side, name=False, meta=np.empty((0, 0), reference.dtype)
+        reference, chunks=_chunks(side), name=False, meta=np.empty((0, 0), reference.dtype)
     )
-    rough = abs(ndfilters.correlate(image.astype(np.int32), _ROUGH, mode="mirror"))
+    wide = np.int16 if reference.dtype == np.uint8 else np.int32
+    rough = abs(ndfilters.correlate(image.astype(wide), _ROUGH, mode="mirror"))
     # The sum of the kernel's positive weights bounds what it makes of any image.
     levels = 8 * int(np.iinfo(reference.dtype).max) + 1
-    counts = rough.map_blocks(
-        lambda chunk: np.bincount(chunk.ravel(), minlength=levels)[np.newaxis, np.newaxis],
-        chunks=(*((1,) * parts for parts in rough.numblocks), (levels,)),
-        new_axis=2,
-        dtype=np.int64,
-        meta=np.empty((0, 0, 0), np.int64),
-    )
-    total = counts.sum(axis=(0, 1)).compute(scheduler="synchronous")
+    total = np.zeros(levels, np.int64)
+    for row in _computed(rough, lambda part: part):
+        total += np.bincount(row.ravel(), minlength=levels)
     return 1.4826 * percentile_of(total, 50.0) / 6
 
 

@@ -79,11 +79,16 @@ class DiskImage:
 def bands(image: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Yield an array by some rows at a time, and let go of what was mapped of a file for them."""
     rows = max(1, _PIXELS // max(1, image.shape[1]))
-    base: Any = image.base
     for start in range(0, image.shape[0], rows):
         yield image[start : start + rows]
-        if isinstance(base, mmap.mmap):
-            base.madvise(mmap.MADV_DONTNEED)
+        let_go(image)
+
+
+def let_go(image: object) -> None:
+    """Unmap what was read of a file's map; it is read again where it is touched again."""
+    base = getattr(image, "base", None)
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def largest(labels: NDArray[Any]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from anabatch.segmentation.scratch import let_go
 from anabatch.segmentation.views import windows
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ class LabelStatistics:
     def count(self) -> int:
         """Labels that are there."""
         return int(np.count_nonzero(self.first >= 0))
+
+    @property
+    def slices(self) -> list[tuple[slice, slice] | None]:
+        """The boxes as `scipy.ndimage.find_objects` returns them."""
+        return [
+            (slice(int(y0), int(y1)), slice(int(x0), int(x1))) if first >= 0 else None
+            for (y0, x0, y1, x1), first in zip(self.boxes, self.first, strict=True)
+        ]
 
     @property
     def mean_side(self) -> float:
@@ -75,6 +84,7 @@ def measure_labels(image: Image, side: int) -> LabelStatistics:
         place = (at[:, 0] + rows.start) * width + at[:, 1] + columns.start
         known = first[names]
         first[names] = np.where(known < 0, place, np.minimum(known, place))
+        let_go(image)
     return LabelStatistics(boxes, first)
 
 

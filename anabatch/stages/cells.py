@@ -85,6 +85,5 @@ def cut(batch: ImageBatch, segmented: WrittenPart) -> WrittenPart:
 
 def _cut_image(batch: ImageBatch, item: ImageItem, labelled: Action) -> CutCells:
     part = Part(batch.store, str(labelled.part))
-    row = labelled.first_row
-    nuclei, cells = part.array(str(labelled.components["array"]), row, row + 1)[0]
+    nuclei, cells = part.label_images(str(labelled.components["array"]), labelled.first_row)
     return cut_cells(batch.read(item), nuclei, cells, image_id=item.image_id, crop=batch.cells.crop)

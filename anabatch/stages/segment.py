@@ -10,6 +10,7 @@ import numpy as np
 from anabatch.errors import InputError, UnsettledFileError
 from anabatch.segmentation.consistency import without_partner
 from anabatch.segmentation.models import segmentation_parameters, segmentation_weights
+from anabatch.segmentation.scratch import largest
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.stages.planned import as_planned
 from anabatch.store.actions import DEFERRED, FAILED, NO_CELLS, OK
@@ -74,8 +75,8 @@ def segment(batch: ImageBatch) -> WrittenPart:
     ) as part:
         for (height, width), pairs in sorted(by_shape.items()):
             name = f"labels_{height}x{width}"
-            stack = np.stack([np.stack([s.nuclei, s.cells]) for _, s in pairs])
-            part.array(name, stack, chunk=1, shard=_IMAGES_PER_SHARD)
+            images = [(found.nuclei, found.cells) for _, found in pairs]
+            part.label_images(name, images, shard=_IMAGES_PER_SHARD)
             actions += [
                 _segmented(batch, item, result, name, row)
                 for row, (item, result) in enumerate(pairs)
@@ -108,8 +109,8 @@ def _segmented(
     facts = {
         "pixels": item.pixels_per_reference_pixel,
         "array": array,
-        "nuclei": int(result.nuclei.max(initial=0)),
-        "cells": int(result.cells.max(initial=0)),
+        "nuclei": largest(result.nuclei),
+        "cells": largest(result.cells),
         "nuclei_without_cell": nuclei_alone,
         "cells_without_nucleus": cells_alone,
         "mean_nucleus_diameter": _known(result.mean_nucleus_diameter),

@@ -12,7 +12,6 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from anabatch.store.live import SCAN, SEGMENT, LivePart, live_parts, read_live_rows
@@ -159,8 +158,8 @@ def _rewrite_labels(root: Path, state: State, rewriting: Rewriting) -> WrittenPa
     source = Part(root, live.path)
     with _writer(root, rewriting, moved) as part:
         for name, actions in by_array.items():
-            pairs = [source.array(name, a.first_row, a.first_row + 1) for a in actions]
-            part.array(name, np.concatenate(pairs), chunk=1, shard=_IMAGES_PER_SHARD)
+            pairs = [source.label_images(name, action.first_row) for action in actions]
+            part.label_images(name, pairs, shard=_IMAGES_PER_SHARD)
         return part.finish(moved)
 
 

@@ -17,10 +17,12 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from anabatch.errors import PartCorruptError
+from anabatch.segmentation.scratch import DiskImage, let_go
+from anabatch.segmentation.views import windows
 from anabatch.store.disk import DISK_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +32,12 @@ CHUNK_ROWS = 64
 
 SHARD_ROWS = 2_048
 """Rows of one Zarr shard."""
+
+LARGEST_CHUNK = 1 << 25
+"""Pixels of a label image above which it is stored in squares. (zstd takes no more than 2 GB at once.)"""
+
+# Of such an image, in pixels.
+_SQUARE, _SHARD_SQUARE = (1024, 1024), (4096, 4096)
 
 _ZSTD_LEVEL = 3
 _BLOCK_ROWS = 8 * CHUNK_ROWS
@@ -79,19 +87,30 @@ def write_array(path: Path, array: NDArray[Any], *, chunk: int, shard: int) -> N
         Rows of a chunk, and of a shard (a multiple of `chunk`).
     """
     rest = array.shape[1:]
-    target = zarr.create_array(
+    target = _create(path, array.shape, array.dtype, chunks=(chunk, *rest), shards=(shard, *rest))
+    if array.shape[0]:
+        target[:] = array
+
+
+def _create(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...],
+) -> zarr.Array[Any]:
+    return zarr.create_array(
         store=path,
-        shape=array.shape,
-        dtype=array.dtype,
-        chunks=(chunk, *rest),
-        shards=(shard, *rest),
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
         compressors=ZstdCodec(level=_ZSTD_LEVEL, checksum=True),
         zarr_format=3,
         # A chunk of zeros is written too, so that a missing file is never mistaken for zeros.
         config={"write_empty_chunks": True},
     )
-    if array.shape[0]:
-        target[:] = array
 
 
 def read_array(path: Path, start: int, stop: int) -> NDArray[Any]:
@@ -113,6 +132,76 @@ def read_array(path: Path, start: int, stop: int) -> NDArray[Any]:
         what = f"{path} has {array.shape[0]} rows, and rows {start} to {stop} were asked for"
         raise PartCorruptError(what, _REMEDY)
     return rows
+
+
+def write_label_images(
+    path: Path, pairs: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]], *, shard: int
+) -> None:
+    """Write pairs of label images of one shape as an array (images, 2, H, W), a chunk an image.
+
+    Images of more than :data:`LARGEST_CHUNK` pixels, which may be maps of files, are cut into
+    squares and written square by square.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist.
+    pairs : sequence of (ndarray, ndarray), shape (H, W)
+        Nuclei and cells.
+    shard : int
+        Images of a shard.
+    """
+    shape = pairs[0][0].shape
+    if not _is_cut(shape):
+        write_array(path, np.stack([np.stack(pair) for pair in pairs]), chunk=1, shard=shard)
+        return
+    target = _create(
+        path,
+        (len(pairs), 2, *shape),
+        np.dtype(np.int32),
+        chunks=(1, 1, *_SQUARE),
+        shards=(1, 1, *_SHARD_SQUARE),
+    )
+    for row, pair in enumerate(pairs):
+        for plane, labels in enumerate(pair):
+            for window in windows(shape, _SHARD_SQUARE[0]):
+                target[(row, plane, *window)] = labels[window]
+                let_go(labels)
+
+
+def read_label_images(path: Path, row: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Read a pair of label images, verifying checksums.
+
+    Returns
+    -------
+    nuclei, cells : ndarray of int32, shape (H, W)
+        Of more than :data:`LARGEST_CHUNK` pixels they are maps of temporary files without names, and
+        cannot be written to.
+
+    Raises
+    ------
+    PartCorruptError
+        The array is missing, too short, or its bytes are not those that were written.
+    """
+    (rows, _, *sides), dtype = array_info(path)
+    shape = tuple(sides)
+    if not _is_cut(shape):
+        nuclei, cells = read_array(path, row, row + 1)[0]
+        return nuclei, cells
+    if row >= rows:
+        what = f"{path} has {rows} rows, and row {row} was asked for"
+        raise PartCorruptError(what, _REMEDY)
+    images = [DiskImage(shape, dtype) for _ in range(2)]
+    for window in windows(shape, _SHARD_SQUARE[0]):
+        for plane, image in enumerate(images):
+            with _as_corruption(path):
+                part = np.asarray(zarr.open_array(path, mode="r")[(row, plane, *window)])
+            image[window] = part
+    return images[0].as_array(), images[1].as_array()
+
+
+def _is_cut(shape: tuple[int, ...]) -> bool:
+    return shape[0] * shape[1] > LARGEST_CHUNK
 
 
 def take_array(path: Path, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -33,9 +33,11 @@ from anabatch.store.formats import (
     decode_bundle,
     decode_rows,
     read_array,
+    read_label_images,
     take_array,
     write_array,
     write_bundle,
+    write_label_images,
     write_rows,
 )
 from anabatch.store.keys import action_key, batch_name, bytes_digest, file_digest
@@ -146,6 +148,16 @@ class PartWriter:
     ) -> None:
         """Write an array, shape (n, ...), as the Zarr array `<name>`."""
         write_array(self.folder / name, array, chunk=chunk, shard=shard)
+
+    def label_images(
+        self,
+        name: str,
+        pairs: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]],
+        *,
+        shard: int,
+    ) -> None:
+        """Write pairs of label images of one shape as the Zarr array `<name>` (images, 2, H, W)."""
+        write_label_images(self.folder / name, pairs, shard=shard)
 
     def bundle(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write a fitted model's arrays as `<name>.npz`."""
@@ -293,6 +305,10 @@ class Part:
     def array(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Read rows of an array, shape (stop - start, ...)."""
         return read_array(self._whole_array(name), start, stop)
+
+    def label_images(self, name: str, row: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Read a pair of label images, shape (H, W); of mosaics they are maps of files."""
+        return read_label_images(self._whole_array(name), row)
 
     def take(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read chosen rows of an array, shape (len(rows), ...)."""

@@ -101,7 +101,7 @@ class Store:
         Returns
         -------
         nuclei, cells : ndarray, shape (H, W), int32
-            0 is background.
+            0 is background. Those of mosaics are maps of temporary files.
 
         Raises
         ------
@@ -114,9 +114,7 @@ class Store:
             what = f"image {image_id} has no label images{reason}"
             raise MissingRowsError(what, "Run `anabatch segment`.")
         part = Part(self.root, action.part)
-        row = action.first_row
-        both = part.array(str(action.components["array"]), row, row + 1)[0]
-        return both[0], both[1]
+        return part.label_images(str(action.components["array"]), action.first_row)
 
     def commit(self, run: str, select: Callable[[Action], bool] = lambda _: True) -> bool:
         """Commit the pending changes that are selected, in one version of the ledger.

@@ -134,3 +134,50 @@ def test_any_folder_name_will_do(tmp_path, name):
     assert formats.read_array(folder / "x", 0, 3).tolist() == [0, 1, 2]
     formats.write_rows(folder / "t.parquet", pa.table({"a": [1]}))
     assert read_rows(folder / "t.parquet").num_rows == 1
+
+
+def label_images(rows, height, width):
+    rng = np.random.default_rng(rows)
+    return [tuple(rng.integers(0, 999, (2, height, width)).astype(np.int32)) for _ in range(rows)]
+
+
+@pytest.mark.parametrize("largest", [1 << 25, 100])
+def test_label_images_come_back_whole_or_in_squares(tmp_path, monkeypatch, largest):
+    monkeypatch.setattr(formats, "LARGEST_CHUNK", largest)
+    monkeypatch.setattr(formats, "_SQUARE", (8, 8))
+    monkeypatch.setattr(formats, "_SHARD_SQUARE", (16, 16))
+    pairs = label_images(3, 30, 21)
+    formats.write_label_images(tmp_path / "x", pairs, shard=2)
+    for row, pair in enumerate(pairs):
+        for back, labels in zip(formats.read_label_images(tmp_path / "x", row), pair, strict=True):
+            assert back.dtype == np.int32
+            np.testing.assert_array_equal(back, labels)
+    # By either way it is one array, as other readers find it.
+    np.testing.assert_array_equal(formats.read_array(tmp_path / "x", 0, 3), np.array(pairs))
+    with pytest.raises(PartCorruptError, match="rows"):
+        formats.read_label_images(tmp_path / "x", 3)
+
+
+def test_damage_in_squares_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LARGEST_CHUNK", 100)
+    formats.write_label_images(tmp_path / "x", label_images(1, 30, 21), shard=1)
+    shard = next(path for path in sorted((tmp_path / "x" / "c").rglob("*")) if path.is_file())
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(PartCorruptError):
+        formats.read_label_images(tmp_path / "x", 0)
+
+
+def test_small_label_images_are_chunks_of_their_own(tmp_path):
+    formats.write_label_images(tmp_path / "x", label_images(5, 30, 21), shard=4)
+    formats.write_array(tmp_path / "y", np.array(label_images(5, 30, 21)), chunk=1, shard=4)
+    files = [
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in "xy"
+    ]
+    assert files[0] == files[1]
