@@ -31,7 +31,7 @@ BLOCKS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 _IMAGENET_MEANS = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 
 
-def build(width: float = 1.0, *, normalized: bool = False) -> Any:
+def build(width: float = 1.0) -> Any:
     """Build VGG16 up to the pooling of block 5, flattened, with random weights.
 
     Layers have the names of `keras.applications.VGG16`, so that its weights fit.
@@ -40,9 +40,6 @@ def build(width: float = 1.0, *, normalized: bool = False) -> Any:
     ----------
     width : float
         Channels of every convolution as a share of VGG16's own.
-    normalized : bool
-        Batch normalisation before every ReLU, in layers named `<convolution>_norm`: to train from
-        scratch. :func:`anabatch.training.vgg16.fold` takes it out of a trained network.
 
     Returns
     -------
@@ -76,14 +73,11 @@ def build(width: float = 1.0, *, normalized: bool = False) -> Any:
                 channels * factor,
                 3,
                 padding="same",
-                activation=None if normalized else "relu",
+                activation="relu",
                 kernel_initializer="he_normal",
                 name=name,
                 **fixed,
             )(x)
-            if normalized:
-                x = keras.layers.BatchNormalization(dtype="float32", name=f"{name}_norm")(x)
-                x = keras.layers.ReLU(dtype="float32", name=f"{name}_relu")(x)
         x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool", **fixed)(x)
     x = keras.layers.Flatten(name="flatten", **fixed)(x)
     return keras.Model(inputs, x, name="vgg16_block5")

@@ -172,7 +172,7 @@ class Cropper:
         shape = (count, 1, 1, 1)
         used = images.abs().amax(dim=(2, 3), keepdim=True) > 0
         blur = self._uniform(count, 0.0, _BLUR) * (self._uniform(count) < 0.3)
-        images = _blurred(images, blur)
+        images = blurred(images, blur)
         gain = torch.exp(self._uniform(count, -0.5, 0.5)).reshape(shape)
         power = torch.exp(self._uniform(count, -0.35, 0.35)).reshape(shape)
         offset = self._uniform(count, -0.15, 0.15).reshape(shape)
@@ -182,7 +182,7 @@ class Cropper:
         return torch.where(used, images + spread * noise, 0.0)
 
 
-def _blurred(images: Any, deviation: Any) -> Any:
+def blurred(images: Any, deviation: Any) -> Any:
     """Blur every image by its own Gaussian."""
     import torch
     from torch.nn.functional import conv2d

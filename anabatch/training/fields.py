@@ -38,11 +38,14 @@ class TrainingField:
     signal : ndarray of uint8, shape (H, W)
     nuclei, cells : ndarray of int32, shape (H, W)
         Label images.
+    patterns : tuple of str
+        What was drawn on every cell.
     """
 
     signal: NDArray[np.uint8]
     nuclei: NDArray[np.int32]
     cells: NDArray[np.int32]
+    patterns: tuple[str, ...] = ()
 
 
 def training_field(seed: int, index: int) -> TrainingField:
@@ -74,7 +77,7 @@ def training_field(seed: int, index: int) -> TrainingField:
     signal = field.signal
     if rng.random() < _PANEL_SHARE:
         signal = _with_panel(signal, field.cells, rng)
-    return TrainingField(degrade(signal, rng), field.nuclei, field.cells)
+    return TrainingField(degrade(signal, rng), field.nuclei, field.cells, field.patterns)
 
 
 def _with_panel(

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from anabatch.cells import cut_cells
+from anabatch.cells import OUTSIDE, cut_cells
 from anabatch.imaging import image_id
-from anabatch.simulate.field import PATTERNS, simulate_field
+from anabatch.simulate.field import PATTERNS
+from anabatch.training.drawing import draw
+from anabatch.training.fields import training_field
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-COMPOSITE_SHARE = 0.35
-"""Share of the fields that show two patterns."""
-
-FINE_SHARE = 0.15
-"""Share of the fields that are drawn at twice the resolution, as newer instruments give."""
-
-_SIZE = (972, 724)
 _NEGATIVE = "negative"
-# Textures of the whole nucleoplasm: two of them on top of each other are neither.
-_NUCLEOPLASM = frozenset({"homogeneous", "fine speckled", "coarse speckled", "dense fine speckled"})
+_CROP = 96
+
+# Half of the fields are cut along looser or tighter outlines than the true ones, by so many pixels
+# at most: those that a segmentation finds are not better.
+_OUTLINE_SHARE, _OUTLINE = 0.5, 5
+# Scraps at the edge of a field, in source pixels: nobody could tell their pattern.
+_SMALLEST_SIDE = 24
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class PatternCells:
     Attributes
     ----------
     crops : ndarray, shape (n, 96, 96), uint8
+    inside : ndarray, shape (n, 96, 96), bool
+        The cells' masks.
     labels : ndarray, shape (n, number of PATTERNS), bool
         Which of :data:`anabatch.simulate.field.PATTERNS` the cell shows.
     fields : ndarray, shape (n,), int64
@@ -41,100 +46,106 @@ class PatternCells:
     """
 
     crops: NDArray[np.uint8]
+    inside: NDArray[np.bool_]
     labels: NDArray[np.bool_]
     fields: NDArray[np.int64]
 
 
-def simulate_cells(seed: int, fields: int) -> PatternCells:
-    """Draw fields and cut their cells along the true outlines.
-
-    Every pattern is drawn equally often alone; the fields go through JPEG as the archives' images
-    did.
+def cells_of_field(seed: int, index: int) -> PatternCells:
+    """Draw a field of :func:`anabatch.training.fields.training_field` and cut its cells.
 
     Parameters
     ----------
     seed : int
-        Fields of two seeds have nothing in common.
-    fields : int
-        Number of fields.
+    index : int
+        Of the field.
+
+    Returns
+    -------
+    PatternCells
+        With equal seeds and indices, equal cells; none if the field is empty.
+    """
+    field = training_field(seed, index)
+    outlines = redrawn(field.cells, np.random.default_rng([seed, index, 2]))
+    cut = cut_cells(
+        field.signal, field.nuclei, outlines, image_id=image_id(field.signal), crop=_CROP
+    )
+    sides = [max(row["y1"] - row["y0"], row["x1"] - row["x0"]) for row in cut.rows]
+    kept = np.array(sides, dtype=np.int64) >= _SMALLEST_SIDE
+    shown = np.isin(PATTERNS, shown_patterns(field.patterns))
+    return PatternCells(
+        np.asarray(cut.crops[kept], dtype=np.uint8),
+        cut.masks[kept] != OUTSIDE,
+        np.tile(shown, (int(kept.sum()), 1)),
+        np.full(int(kept.sum()), index, dtype=np.int64),
+    )
+
+
+def shown_patterns(drawn: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a field shows: nothing beside another pattern is not negative."""
+    return tuple(name for name in drawn if name != _NEGATIVE) or drawn
+
+
+def redrawn(cells: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+    """Draw the outlines of all cells tighter or looser, as a segmentation may.
+
+    Parameters
+    ----------
+    cells : ndarray of int32, shape (H, W)
+        Label image of at most 32,767 cells.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+        Cells grow into the background alone; half of all label images stay as they are.
+    """
+    if rng.random() >= _OUTLINE_SHARE:
+        return cells
+    side = 2 * int(rng.integers(1, _OUTLINE + 1)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    labels = cells.astype(np.int16)
+    if rng.random() < 0.5:
+        changed = np.where(labels > 0, labels, cv2.dilate(labels, kernel))
+    else:
+        # What is left of a label where neither background nor another cell is near.
+        kept = cv2.erode(labels, kernel) == cv2.dilate(labels, kernel)
+        changed = np.where(kept, labels, 0)
+    return changed.astype(np.int32)
+
+
+def joined(parts: Iterable[PatternCells]) -> PatternCells:
+    """Put the cells of several fields into one.
+
+    Parameters
+    ----------
+    parts : iterable of PatternCells
+        At least one.
 
     Returns
     -------
     PatternCells
         In the order of the fields.
     """
-    crops, labels, numbers = [], [], []
-    for number in range(fields):
-        rng = np.random.default_rng([seed, number])
-        patterns = draw_patterns(rng, number)
-        fineness = 2 if rng.random() < FINE_SHARE else 1
-        field = simulate_field(
-            int(rng.integers(2**62)),
-            patterns,
-            size=(_SIZE[0] * fineness, _SIZE[1] * fineness),
-            pixels_per_reference_pixel=fineness,
-        )
-        signal = _through_jpeg(field.signal, quality=int(rng.integers(80, 98)))
-        cut = cut_cells(signal, field.nuclei, field.cells, image_id=image_id(signal))
-        crops.append(cut.crops)
-        shown = np.isin(PATTERNS, patterns)
-        labels.append(np.tile(shown, (len(cut.rows), 1)))
-        numbers.append(np.full(len(cut.rows), number))
-    return PatternCells(np.concatenate(crops), np.concatenate(labels), np.concatenate(numbers))
+    rows = [(part.crops, part.inside, part.labels, part.fields) for part in parts]
+    return PatternCells(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
-def draw_patterns(rng: np.random.Generator, number: int) -> tuple[str, ...]:
-    """Draw the patterns of a field: the first goes round with the field's number.
+def simulate_cells(seed: int, fields: int, *, workers: int = 1) -> PatternCells:
+    """Draw fields and cut their cells.
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-    number : int
-        The field's number.
+    seed : int
+        Fields of two seeds have nothing in common.
+    fields : int
+        Number of fields; their first patterns go round.
+    workers : int
+        Processes; the cells do not depend on it.
 
     Returns
     -------
-    tuple of str
-        One pattern, or two that can be told apart in one cell.
+    PatternCells
+        In the order of the fields.
     """
-    first = PATTERNS[number % len(PATTERNS)]
-    if first == _NEGATIVE or rng.random() >= COMPOSITE_SHARE:
-        return (first,)
-    excluded = {first, _NEGATIVE} | (_NUCLEOPLASM if first in _NUCLEOPLASM else set())
-    return first, str(rng.choice([name for name in PATTERNS if name not in excluded]))
-
-
-def augment(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn, flip, zoom, dim or brighten, and blur crops at random, each in its own way.
-
-    Parameters
-    ----------
-    crops : ndarray, shape (n, side, side), uint8
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (n, side, side), uint8
-    """
-    return np.stack([_augment_one(crop, rng) for crop in crops])
-
-
-def _augment_one(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    side = crop.shape[0]
-    centre = (side - 1) / 2
-    turn = cv2.getRotationMatrix2D(
-        (centre, centre), float(rng.uniform(0, 360)), float(rng.uniform(0.85, 1.1))
-    )
-    image = cv2.warpAffine(crop, turn, (side, side), flags=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-    if rng.random() < 0.3:
-        image = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), float(rng.uniform(0.3, 1.2)))
-    gain, gamma = np.exp(rng.uniform(-0.5, 0.5)), np.exp(rng.uniform(-0.2, 0.2))
-    levels = 255 * np.clip(gain * (np.arange(256) / 255) ** gamma, 0, 1)
-    return np.asarray(np.rint(levels).astype(np.uint8)[image])
-
-
-def _through_jpeg(signal: NDArray[np.uint8], *, quality: int) -> NDArray[np.uint8]:
-    encoded: Any = cv2.imencode(".jpg", signal, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+    return joined(draw(partial(cells_of_field, seed), fields, workers))

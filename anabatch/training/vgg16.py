@@ -1,35 +1,35 @@
-"""Train the shipped VGG16 of a quarter's width to name the patterns of simulated cells.
+"""Train the shipped VGG16 of a quarter's width: `python -m anabatch.training.vgg16 --out FILE`.
+
+It learns to name the patterns of simulated cells, and to find cells of the same patterns in others, from
+views that differ as real pictures of one pattern do (:mod:`anabatch.training.views`).
 
 A plain VGG16 does not train from scratch, so every convolution is followed by batch normalisation
 (Ioffe and Szegedy, ICML 2015), which is folded into the convolutions at the end: what is shipped
-is VGG16's own topology. Run as::
-
-    python -m anabatch.training.vgg16 --out FILE --images N --epochs E --seed S
+is VGG16's own topology. Training is PyTorch's, on any device; Keras is not needed for it.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - Typer reads it from the signature
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
-import typer
 
-from anabatch.config import FeaturizeConfig
-from anabatch.errors import WeightsError
-from anabatch.features.backend import start_keras
-from anabatch.features.vgg16 import VGG16Features, build, preprocess
-from anabatch.features.vgg16_weights import save_npz
-from anabatch.simulate.field import PATTERNS
+from anabatch.features.vgg16 import BLOCKS, SIDE
+from anabatch.features.vgg16_weights import FULL_WIDTH, save_npz
+from anabatch.segmentation.cellpose import require_device
+from anabatch.training.commands import command_of
+from anabatch.training.losses import supervised_contrast, traits
 from anabatch.training.manifest import update_entry
-from anabatch.training.pattern_cells import PatternCells, augment, simulate_cells
-from anabatch.training.probe import Rows, probe
+from anabatch.training.pattern_cells import PatternCells, simulate_cells
+from anabatch.training.views import Viewer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -38,90 +38,224 @@ log = structlog.get_logger(__name__)
 NAME = "anabatch-vgg16-quarter"
 WIDTH = 0.25
 
-# Seeds of the fields that measure quality: one set for the probes to learn from, one to judge them.
-_PROBE_SEED_OFFSET, _TEST_SEED_OFFSET = 1_000_003, 2_000_003
-_FOLDING_TOLERANCE = 1e-4
+# Reports and drafts of the network, over a training.
+_REPORTS = 20
+_WARM_UP = 0.05
+_EMBEDDED = 128  # dimensions in which cells look for their like
+_TRAITS = 4
 
 
 @dataclass(frozen=True)
 class Training:
-    """Parameters of a training.
+    """How to train.
 
     Attributes
     ----------
-    images : int
-        Simulated fields to train on.
-    epochs : int
-        Passes over their cells.
+    steps : int
+        Batches.
     seed : int
-        Of fields, initial weights, order and augmentation.
+        Of weights, order and views.
     batch : int
-        Cells a step.
+        Cells a step; each is seen in two views.
+    width : float
+        Of the network, as a share of VGG16's own.
     learning_rate : float
-        At the start; it falls to 0 along a cosine.
+        At its highest, after a twentieth of the steps; then it falls to 0 along a cosine.
     weight_decay : float
         Of AdamW.
     dropout : float
-        Share of the features that the head does not see.
+        Share of the features that the head for patterns does not see.
+    contrast, traits : float
+        Weights of :func:`~anabatch.training.losses.supervised_contrast` and of reading off
+        :func:`~anabatch.training.losses.traits`, against that of the patterns.
+    threads : int
+    device : {'cpu', 'cuda'}
     """
 
-    images: int
-    epochs: int
+    steps: int
     seed: int
-    batch: int = 64
+    batch: int = 512
+    width: float = WIDTH
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
+    weight_decay: float = 0.02
     dropout: float = 0.5
+    contrast: float = 0.5
+    traits: float = 0.3
+    threads: int = 1
+    device: str = "cpu"
 
 
-def train(cells: PatternCells, how: Training, *, width: float = WIDTH, threads: int = 1) -> Any:
-    """Train a network to name the patterns of cells.
+def normalised_vgg16(width: float) -> Any:
+    """Build VGG16 up to the pooling of block 5 in PyTorch, normalised before every ReLU.
+
+    Parameters
+    ----------
+    width : float
+
+    Returns
+    -------
+    torch.nn.Sequential
+        From (n, 3, 96, 96) to (n, 512 `width`, 3, 3), with random weights. Modules have the
+        names of :func:`anabatch.features.vgg16.build`, and `<convolution>_norm`.
+    """
+    from torch import nn
+
+    modules: OrderedDict[str, Any] = OrderedDict()
+    before = 3
+    for block, (convolutions, factor) in enumerate(BLOCKS, start=1):
+        after = round(FULL_WIDTH * width) * factor
+        for number in range(1, convolutions + 1):
+            name = f"block{block}_conv{number}"
+            convolution = nn.Conv2d(before, after, 3, padding=1)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            modules[name] = convolution
+            modules[f"{name}_norm"] = nn.BatchNorm2d(after)
+            modules[f"{name}_relu"] = nn.ReLU(inplace=True)
+            before = after
+        modules[f"block{block}_pool"] = nn.MaxPool2d(2)
+    return nn.Sequential(modules)
+
+
+def flattened(block5: Any) -> Any:
+    """Flatten what the network returns in Keras's order: rows, columns, channels."""
+    return block5.permute(0, 2, 3, 1).flatten(1)
+
+
+class Heads:
+    """What reads patterns, traits and likeness off features while the network trains.
+
+    Patterns are read off both the flattened and the averaged features, so that both are of use.
+
+    Parameters
+    ----------
+    channels, patterns : int
+        Of block 5, and how many patterns there are.
+    how : Training
+    device : torch.device
+    """
+
+    def __init__(self, channels: int, patterns: int, how: Training, device: Any) -> None:
+        from torch import nn
+
+        flat = channels * (SIDE // 2 ** len(BLOCKS)) ** 2
+        self._how = how
+        self._hidden = nn.Dropout(how.dropout)
+        self._readers = nn.ModuleDict(
+            {
+                "flat": nn.Linear(flat, patterns),
+                "mean": nn.Linear(channels, patterns),
+                "alike": nn.Linear(flat, _EMBEDDED),
+                "traits": nn.Linear(flat, _TRAITS),
+            }
+        ).to(device)
+
+    def parameters(self) -> list[Any]:
+        """Return the weights."""
+        return list(self._readers.parameters())
+
+    def loss(self, block5: Any, images: Any, inside: Any, labels: Any) -> Any:
+        """Return the loss of a batch of views.
+
+        Parameters
+        ----------
+        block5 : torch.Tensor, shape (n, channels, 3, 3)
+        images, inside : torch.Tensor, shape (n, 1, 96, 96)
+        labels : torch.Tensor, shape (n, patterns), bool
+        """
+        from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+        block5 = block5.float()
+        flat, mean = flattened(block5), block5.mean(dim=(2, 3))
+        read, truth = self._readers, labels.float()
+        # Summed over the patterns: a mean would be small against the other terms.
+        named = truth.shape[1] * sum(
+            binary_cross_entropy_with_logits(read[name](self._hidden(seen)), truth)
+            for name, seen in (("flat", flat), ("mean", mean))
+        )
+        alike = supervised_contrast(read["alike"](flat), labels)
+        kept = mse_loss(read["traits"](flat), traits(images, inside))
+        return named + self._how.contrast * alike + self._how.traits * kept
+
+
+def train(cells: PatternCells, how: Training, out: Path) -> list[float]:
+    """Train from random weights, and write the network with its normalisation folded.
 
     Parameters
     ----------
     cells : PatternCells
     how : Training
-    width : float
-        Width of the network.
-    threads : int
-        Threads of the backend.
+    out : Path
+        The `.npz` to write. Until the end it holds drafts.
 
     Returns
     -------
-    keras.Model
-        With batch normalisation still in it, up to the features.
+    list of float
+        Mean loss of every twentieth of the steps.
+
+    Raises
+    ------
+    DeviceError
+        The device is not there.
     """
-    keras = start_keras(threads)
-    keras.utils.set_random_seed(how.seed)
-    body = build(width, normalized=True)
-    hidden = keras.layers.Dropout(how.dropout)(body.output)
-    head = keras.layers.Dense(cells.labels.shape[1], activation="sigmoid")(hidden)
-    model = keras.Model(body.input, head)
-    steps = how.epochs * (len(cells.crops) // how.batch)
-    rate = keras.optimizers.schedules.CosineDecay(how.learning_rate, max(steps, 1))
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=how.weight_decay)
-    model.compile(optimizer, loss="binary_crossentropy", jit_compile=False)
-    for epoch in range(how.epochs):
-        losses = [
-            float(model.train_on_batch(preprocess(crops, "unit"), labels))
-            for crops, labels in _batches(cells, how, epoch)
-        ]
-        log.info("epoch", epoch=epoch + 1, of=how.epochs, loss=round(float(np.mean(losses)), 4))
-    return body
+    import torch
+
+    torch.set_num_threads(how.threads)
+    torch.manual_seed(how.seed)
+    device = require_device(how.device)
+    if how.device == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes are fixed, and nothing here must repeat
+        torch.backends.cudnn.deterministic = False
+    net = normalised_vgg16(how.width).to(device, memory_format=torch.channels_last).train()
+    labels = torch.from_numpy(cells.labels).to(device)
+    heads = Heads(net.block5_conv3.out_channels, labels.shape[1], how, device)
+    viewer = Viewer(cells, how.seed, device)
+    optimizer, rate = _optimizer([*net.parameters(), *heads.parameters()], how)
+    every = max(1, how.steps // _REPORTS)
+    losses, total = [], torch.zeros((), device=device)
+    for step in range(1, how.steps + 1):
+        rows = viewer.draw_rows(how.batch).repeat(2)
+        total += _step(net, heads, optimizer, (*viewer.view(rows), labels[rows]))
+        rate.step()
+        if step % every == 0:
+            losses.append(float(total) / every)
+            total.zero_()
+            log.info("training", step=step, of=how.steps, loss=round(losses[-1], 4))
+            save_npz(out, fold(net))
+    save_npz(out, fold(net))
+    return losses
 
 
-def _batches(
-    cells: PatternCells, how: Training, epoch: int
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Yield one epoch's augmented cells in whole batches."""
-    rng = np.random.default_rng([how.seed, epoch])
-    order = rng.permutation(len(cells.crops))
-    for start in range(0, len(order) - how.batch + 1, how.batch):
-        rows = order[start : start + how.batch]
-        yield augment(cells.crops[rows], rng), cells.labels[rows].astype(np.float32)
+def _optimizer(parameters: Sequence[Any], how: Training) -> tuple[Any, Any]:
+    import torch
+
+    optimizer = torch.optim.AdamW(parameters, lr=how.learning_rate, weight_decay=how.weight_decay)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=how.learning_rate,
+        total_steps=how.steps + 1,
+        pct_start=_WARM_UP,
+        cycle_momentum=False,
+    )
+    return optimizer, rate
 
 
-def fold(model: Any) -> dict[str, NDArray[np.float32]]:
+def _step(net: Any, heads: Heads, optimizer: Any, batch: tuple[Any, Any, Any]) -> Any:
+    """Take one step and return its loss."""
+    import torch
+
+    images, inside, labels = batch
+    optimizer.zero_grad(set_to_none=True)
+    inputs = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    # In bfloat16 on processors too: one way to train everywhere.
+    with torch.autocast(images.device.type, torch.bfloat16):
+        block5 = net(inputs)
+    loss = heads.loss(block5, images, inside, labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def fold(net: Any) -> dict[str, NDArray[np.float32]]:
     """Fold batch normalisation into the convolutions before it.
 
     With g = gamma / sqrt(moving variance + epsilon), the kernel becomes kernel * g and the bias
@@ -129,155 +263,97 @@ def fold(model: Any) -> dict[str, NDArray[np.float32]]:
 
     Parameters
     ----------
-    model : keras.Model
-        Of `build(normalized=True)`.
+    net : torch.nn.Sequential
+        Of :func:`normalised_vgg16`.
 
     Returns
     -------
     dict of str to ndarray
-        `<layer>/kernel` and `<layer>/bias` of the equal network without normalisation.
+        `<layer>/kernel` and `<layer>/bias` of the equal network without normalisation, as Keras
+        orders them.
     """
-    layers = {layer.name: layer for layer in model.layers}
+    modules = dict(net.named_children())
     folded = {}
-    for name in [name for name in layers if f"{name}_norm" in layers]:
-        norm = layers[f"{name}_norm"]
-        kernel, bias = (array.astype(np.float64) for array in layers[name].get_weights())
-        gamma, beta, mean, variance = (array.astype(np.float64) for array in norm.get_weights())
-        gain = gamma / np.sqrt(variance + norm.epsilon)
-        folded[f"{name}/kernel"] = (kernel * gain).astype(np.float32)
+    for name in [name for name in modules if f"{name}_norm" in modules]:
+        norm = modules[f"{name}_norm"]
+        kernel, bias, gamma, beta, mean, variance = (
+            value.detach().cpu().numpy().astype(np.float64)
+            for value in (
+                modules[name].weight,
+                modules[name].bias,
+                norm.weight,
+                norm.bias,
+                norm.running_mean,
+                norm.running_var,
+            )
+        )
+        gain = gamma / np.sqrt(variance + norm.eps)
+        folded[f"{name}/kernel"] = (kernel.transpose(2, 3, 1, 0) * gain).astype(np.float32)
         folded[f"{name}/bias"] = ((bias - mean) * gain + beta).astype(np.float32)
     return folded
 
 
-def folding_error(model: Any, arrays: dict[str, NDArray[np.float32]], crops: NDArray[Any]) -> float:
-    """Return the largest difference that folding makes, as a share of the largest feature.
+def drawn_cells(options: argparse.Namespace) -> PatternCells:
+    """Draw the cells that the options ask for, or read those that were drawn before."""
+    path: Path | None = options.cells
+    if path is not None and path.exists():
+        with np.load(path) as file:
+            return PatternCells(**file)
+    cells = simulate_cells(options.seed, options.fields, workers=options.workers)
+    if path is not None:
+        np.savez(path, **vars(cells))
+    return cells
 
-    Parameters
-    ----------
-    model : keras.Model
-        With batch normalisation.
-    arrays : dict of str to ndarray
-        What :func:`fold` made of it.
-    crops : ndarray, shape (n, 96, 96), uint8 or uint16
 
-    Returns
-    -------
-    float
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, write the file, and enter it in the manifest beside it.
+
+    Its `quality` is measured by `python -m anabatch.training.compare_features --record`.
     """
-    plain = build(model.output_shape[-1] / 4608)
-    for layer in plain.layers:
-        if layer.weights:
-            layer.set_weights([arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"]])
-    inputs = preprocess(crops, "unit")
-    before, after = (np.asarray(net.predict_on_batch(inputs)) for net in (model, plain))
-    return float(np.abs(before - after).max() / np.abs(before).max())
+    parser = argparse.ArgumentParser(prog="python -m anabatch.training.vgg16", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fields", type=int, default=2400, help="simulated fields")
+    parser.add_argument("--steps", type=int, default=4000, help="batches")
+    parser.add_argument("--batch", type=int, default=512, help="cells of a batch, in two views")
+    parser.add_argument("--width", type=float, default=WIDTH, help="share of VGG16's own width")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--contrast", type=float, default=0.5, help="weight of likeness")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw fields")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--cells", type=Path, help="keep drawn cells here for the next training")
+    options = parser.parse_args(arguments)
+    cells = drawn_cells(options)
+    log.info("cells", fields=options.fields, cells=len(cells.crops))
+    how = Training(
+        steps=options.steps,
+        seed=options.seed,
+        batch=options.batch,
+        width=options.width,
+        learning_rate=options.rate,
+        contrast=options.contrast,
+        threads=options.threads,
+        device=options.device,
+    )
+    losses = train(cells, how, options.out)
+    if (options.out.parent / "manifest.json").exists():
+        _record(options, len(cells.crops), losses[-1])
 
 
-def save_random(path: Path, seed: int, *, width: float = WIDTH) -> None:
-    """Write a network with He's random weights: what training has to beat.
-
-    Parameters
-    ----------
-    path : Path
-    seed : int
-    width : float
-    """
-    start_keras().utils.set_random_seed(seed)
-    arrays = {}
-    for layer in build(width).layers:
-        if layer.weights:
-            arrays[f"{layer.name}/kernel"], arrays[f"{layer.name}/bias"] = layer.get_weights()
-    save_npz(path, arrays)
-
-
-def measure(path: Path, how: Training) -> dict[str, Any]:
-    """Measure weights as they are shipped on simulated fields that no training saw.
-
-    The probes learn on two thirds as many fields as the network did, and are judged on as many
-    others.
-
-    Parameters
-    ----------
-    path : Path
-        The weights.
-    how : Training
-        How they were trained.
-
-    Returns
-    -------
-    dict
-        Results of :func:`anabatch.training.probe.probe` for these weights (`trained`), for random
-        weights of the same network (`random`), and for the grey levels themselves (`pixels`).
-    """
-    fields = max(how.images * 2 // 3, 3 * len(PATTERNS))
-    seen = simulate_cells(how.seed + _PROBE_SEED_OFFSET, fields)
-    unseen = simulate_cells(how.seed + _TEST_SEED_OFFSET, fields)
-    untrained = path.with_name(f"{path.stem}.random.npz")
-    save_random(untrained, how.seed)
-    networks = {
-        name: VGG16Features(FeaturizeConfig(weights=str(file.resolve())))
-        for name, file in (("trained", path), ("random", untrained))
+def _record(options: argparse.Namespace, cells: int, loss: float) -> None:
+    recorded = argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "cells"})
+    source = {"simulator": "anabatch.simulate.field", "fields": options.fields, "cells": cells}
+    changes = {
+        "file": options.out.name,
+        "command": command_of("anabatch-vgg16", recorded),
+        "data": [source],
+        "seed": options.seed,
+        "final_loss": round(loss, 4),
+        "quality": {},
     }
-    untrained.unlink()
-    quality: dict[str, Any] = {
-        "probe_cells": len(seen.crops),
-        "test_cells": len(unseen.crops),
-        "pixels": probe(_pixels(seen), _pixels(unseen), PATTERNS),
-    }
-    for name, network in networks.items():
-        rows = [
-            Rows(network.extract(cells.crops).astype(np.float32), cells.labels, cells.fields)
-            for cells in (seen, unseen)
-        ]
-        quality[name] = probe(rows[0], rows[1], PATTERNS)
-    return quality
-
-
-def _pixels(cells: PatternCells) -> Rows:
-    grey = cells.crops.reshape(len(cells.crops), -1).astype(np.float32)
-    return Rows(grey, cells.labels, cells.fields)
-
-
-def main(
-    out: Annotated[Path, typer.Option(help="The weights file to write, .npz.")],
-    images: Annotated[int, typer.Option(help="Simulated fields to train on.")] = 420,
-    epochs: Annotated[int, typer.Option(help="Passes over their cells.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
-    *,
-    record: Annotated[
-        bool, typer.Option("--record", help="Enter the result into the manifest beside the file.")
-    ] = False,
-) -> None:
-    """Train the VGG16 of a quarter's width on simulated patterns, and measure it."""
-    how = Training(images=images, epochs=epochs, seed=seed)
-    cells = simulate_cells(how.seed, how.images)
-    log.info("simulated", fields=how.images, cells=len(cells.crops))
-    model = train(cells, how)
-    arrays = fold(model)
-    error = folding_error(model, arrays, cells.crops[:64])
-    if error > _FOLDING_TOLERANCE:
-        what = f"folding the normalisation changes features by {error:.1e}"
-        raise WeightsError(what)
-    save_npz(out, arrays)
-    quality = {"folding_error": error, **measure(out, how)}
-    typer.echo(json.dumps(quality, indent=2))
-    if record:
-        command = f"--out anabatch/weights/{out.name} --images {images} --epochs {epochs}"
-        entry = {
-            "file": out.name,
-            "command": f"python -m anabatch.training.vgg16 {command} --seed {seed} --record",
-            "data": [
-                {
-                    "simulator": "anabatch.simulate.field",
-                    "fields": images,
-                    "cells": len(cells.crops),
-                }
-            ],
-            "seed": seed,
-            "quality": quality,
-        }
-        update_entry(NAME, entry, out.parent)
+    update_entry(NAME, changes, options.out.parent)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()
