@@ -13,6 +13,7 @@ Importing this module imports numba: import it inside functions.
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
@@ -46,15 +47,19 @@ _EMPTY = 1e-60
 """Added to lengths, so that none is zero."""
 
 
+@cache
+def _say_that_nothing_is_kept() -> None:
+    _LOG.warning(
+        "no folder for compiled code can be written, so that this process compiles for itself,"
+        " which takes some ten seconds; name a folder in NUMBA_CACHE_DIR"
+    )
+
+
 def _compiled(function: _F) -> _F:
     try:
         return cast("_F", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # numba finds no folder that can be written
-        _LOG.warning(
-            "no folder for compiled code can be written, so that this process compiles %s for"
-            " itself; name one in NUMBA_CACHE_DIR",
-            function.__name__,
-        )
+        _say_that_nothing_is_kept()
         return cast("_F", numba.njit(nogil=True)(function))
 
 

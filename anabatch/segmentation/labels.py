@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 def consecutive(labels: NDArray[Any]) -> NDArray[np.int32]:
     """Renumber masks 1 to n, in the order of their labels."""
-    names = _present(labels).astype(np.int32)
-    np.cumsum(names, out=names)
-    names[0] = 0
+    present = _present(labels)
+    if present[1:].all():
+        return np.array(labels, dtype=np.int32)
+    names = np.cumsum(present, dtype=np.int32)
     return np.asarray(names[labels], dtype=np.int32)
 
 
@@ -72,6 +73,8 @@ def fill_and_filter(labels: NDArray[Any], min_size: int) -> NDArray[np.int32]:
 
 def _without_small(labels: NDArray[Any], min_size: int) -> NDArray[np.int32]:
     packed = consecutive(labels)
+    if min_size <= 1:
+        return packed
     small = np.bincount(packed.ravel()) < min_size
     small[0] = False
     return consecutive(np.where(small[packed], 0, packed)) if small.any() else packed
