@@ -38,7 +38,7 @@ class PatternCells:
     ----------
     crops : ndarray, shape (n, 96, 96), uint8
     inside : ndarray, shape (n, 96, 96), bool
-        The cells' masks.
+        The cells' masks, and the pixel beyond them into which resizing spreads their light.
     labels : ndarray, shape (n, number of PATTERNS), bool
         Which of :data:`anabatch.simulate.field.PATTERNS` the cell shows.
     fields : ndarray, shape (n,), int64
@@ -73,9 +73,10 @@ def cells_of_field(seed: int, index: int) -> PatternCells:
     sides = [max(row["y1"] - row["y0"], row["x1"] - row["x0"]) for row in cut.rows]
     kept = np.array(sides, dtype=np.int64) >= _SMALLEST_SIDE
     shown = np.isin(PATTERNS, shown_patterns(field.patterns))
+    crops, masks = np.asarray(cut.crops[kept], dtype=np.uint8), cut.masks[kept]
     return PatternCells(
-        np.asarray(cut.crops[kept], dtype=np.uint8),
-        cut.masks[kept] != OUTSIDE,
+        crops,
+        (masks != OUTSIDE) | (crops > 0),
         np.tile(shown, (int(kept.sum()), 1)),
         np.full(int(kept.sum()), index, dtype=np.int64),
     )
