@@ -53,18 +53,18 @@ def graph_of(
         Source(s.live, parts[s.live.path].part, parts[s.live.path].array) for s in subject.found
     )
 
-    def studies(pilot: Any) -> Any:
-        return gather([task(stage.study, pilot, config, k, threads=threads) for k in ks])
+    def studies(study: Any, pilot: Any) -> Any:
+        return gather([task(study, pilot, config, k, threads=threads) for k in ks])
 
     pilot = task(stage.pilot_of_embedding, root, subject.found, config, threads=threads)
-    on_embedding = studies(pilot)
+    on_embedding = studies(stage.study, pilot)
     scores = [
         task(stage.score, root, source, on_embedding, config, threads=threads)
         for source in subject.found
     ]
     total = tree(scores, stage.merge, threads=threads)
     plain = task(stage.pilot_of_features, root, described, config, threads=threads)
-    on_features = studies(plain)
+    on_features = studies(stage.study_features, plain)
     scored = task(stage.score_pilot, plain, on_features, threads=threads)
     return task(
         stage.finish,

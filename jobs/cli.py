@@ -233,11 +233,18 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws another archive.")] = 0,
     layout: Annotated[str, typer.Option("--layout", help="dated, by-class, unlabelled.")] = "dated",
     size: Annotated[str, typer.Option("--size", help="WIDTHxHEIGHT in pixels.")] = "1388x1040",
+    atypical: Annotated[
+        float,
+        typer.Option(
+            "--atypical", help="by-class: a class with this share of bright cells, as 0.04."
+        ),
+    ] = 0.0,
 ) -> None:
     """Draw an archive whose truth is known."""
     from .simulate import simulate as draw
 
-    typer.echo(f"drew {draw(out, images=images, seed=seed, layout=layout, size=size)}")
+    drawn = draw(out, images=images, seed=seed, layout=layout, size=size, atypical=atypical)
+    typer.echo(f"drew {drawn}")
 
 
 _GARBAGE = 100_000

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def simulate(out: Path, *, images: int, seed: int, layout: str, size: str) -> Path:
+def simulate(
+    out: Path, *, images: int, seed: int, layout: str, size: str, atypical: float = 0.0
+) -> Path:
     """Draw an archive.
 
     Parameters
@@ -23,6 +25,8 @@ def simulate(out: Path, *, images: int, seed: int, layout: str, size: str) -> Pa
     layout : {'dated', 'by-class', 'unlabelled'}
     size : str
         WIDTHxHEIGHT in pixels.
+    atypical : float
+        Share of bright atypical cells in a class of their own.
 
     Returns
     -------
@@ -39,4 +43,6 @@ def simulate(out: Path, *, images: int, seed: int, layout: str, size: str) -> Pa
         what = f"{size!r} is not a size"
         raise ConfigurationError(what, "Give WIDTHxHEIGHT, as 1388x1040.")
     width, height = (int(number) for number in match.groups())
-    return simulate_archive(out, images=images, seed=seed, layout=layout, size=(width, height))
+    return simulate_archive(
+        out, images=images, seed=seed, layout=layout, size=(width, height), atypical=atypical
+    )

@@ -11,9 +11,10 @@ import tifffile
 from PIL import Image
 
 from anabatch.errors import ConfigurationError
+from anabatch.simulate.atypical import with_atypical_cells
 from anabatch.simulate.exports import ANNOTATION_COLUMNS, class_annotations, expected_annotations
 from anabatch.simulate.field import simulate_field
-from anabatch.simulate.plan import LAYOUTS, plan_archive
+from anabatch.simulate.plan import ATYPICAL_CLASS, LAYOUTS, plan_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,11 +35,20 @@ JPEG_QUALITY = 90
 LABEL_COLUMNS = ("relative_path", "patterns", "sample", "status", "n_cells", "n_mitotic")
 """Columns of `truth/labels.csv`."""
 
+ATYPICAL_COLUMNS = ("relative_path", "label")
+"""Columns of `truth/atypical.csv`: the value in the cell label image."""
+
 _DOUBLE = (2776, 2080)  # two pixels a reference pixel, as the layouts say
 
 
 def simulate_archive(
-    out: Path, *, images: int, seed: int, layout: str, size: tuple[int, int] = (1388, 1040)
+    out: Path,
+    *,
+    images: int,
+    seed: int,
+    layout: str,
+    size: tuple[int, int] = (1388, 1040),
+    atypical: float = 0.0,
 ) -> Path:
     """Draw an archive whose truth is known.
 
@@ -50,6 +60,8 @@ def simulate_archive(
     - ``truth/labels.csv``: what every image shows, columns :data:`LABEL_COLUMNS`, patterns joined by ``+``;
     - ``truth/annotations.csv``: what the exports or class folders say, columns
       :data:`~anabatch.simulate.exports.ANNOTATION_COLUMNS`;
+    - ``truth/atypical.csv``: which cells are atypical, columns :data:`ATYPICAL_COLUMNS`, if some were asked
+      for;
     - ``truth/simulation.json``: the arguments. An archive that was drawn from the same arguments is left as
       it is.
 
@@ -65,6 +77,9 @@ def simulate_archive(
         How the archive is sorted.
     size : (int, int)
         (width, height) of the images, in pixels. At 2776 x 2080 two pixels make a reference pixel.
+    atypical : float
+        Make four of five images one class of its own, :data:`~anabatch.simulate.plan.ATYPICAL_CLASS`, and
+        this share of its cells bright, with a stained cytoplasm. Only of the layout by-class.
 
     Returns
     -------
@@ -77,6 +92,7 @@ def simulate_archive(
         The arguments cannot be drawn, or `out` holds something else.
     """
     _check(images, seed, layout, size)
+    _check_atypical(atypical, layout)
     arguments: dict[str, Any] = {
         "version": VERSION,
         "images": images,
@@ -84,14 +100,22 @@ def simulate_archive(
         "layout": layout,
         "size": list(size),
     }
+    if atypical:
+        arguments["atypical"] = atypical
     root = out / "DATA"
     if _is_finished(out, arguments):
         return root
-    plan = plan_archive(layout, images, seed)
+    plan = plan_archive(layout, images, seed, atypical=bool(atypical))
     _write_arguments(out, arguments, finished=False)
     _make_folders(root, plan)
-    labels = [_draw(out, image, [seed, 2, index], size) for index, image in enumerate(plan.images)]
+    labels, bright = [], []
+    for index, image in enumerate(plan.images):
+        row, found = _draw(out, image, [seed, 2, index], size, atypical)
+        labels.append(row)
+        bright += [{"relative_path": image.path, "label": str(label)} for label in found]
     _write_table(out / "truth" / "labels.csv", LABEL_COLUMNS, labels)
+    if atypical:
+        _write_table(out / "truth" / "atypical.csv", ATYPICAL_COLUMNS, bright)
     _write_table(out / "truth" / "annotations.csv", ANNOTATION_COLUMNS, _meaning(plan, layout))
     _write_arguments(out, arguments, finished=True)
     return root
@@ -108,6 +132,12 @@ def _check(images: int, seed: int, layout: str, size: tuple[int, int]) -> None:
     if min(size) < 64:
         what = f"{size[0]} x {size[1]} pixels are too few for a field of cells"
         raise ConfigurationError(what, "Ask for at least 64 x 64.")
+
+
+def _check_atypical(atypical: float, layout: str) -> None:
+    if not 0 <= atypical < 1 or (atypical and layout != "by-class"):
+        what = f"a share of {atypical} atypical cells cannot be drawn in the layout {layout}"
+        raise ConfigurationError(what, "Give a share below 1, and the layout by-class.")
 
 
 def _is_finished(out: Path, arguments: Mapping[str, Any]) -> bool:
@@ -149,9 +179,9 @@ def _make_folders(root: Path, plan: Plan) -> None:
 
 
 def _draw(
-    out: Path, image: PlannedImage, seed: Sequence[int], size: tuple[int, int]
-) -> dict[str, str]:
-    """Draw one image with its truth; return its row of `labels.csv`."""
+    out: Path, image: PlannedImage, seed: Sequence[int], size: tuple[int, int], atypical: float
+) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Draw one image with its truth; return its row of `labels.csv`, and its atypical cells."""
     rng = np.random.default_rng(seed)
     field = simulate_field(
         int(rng.integers(2**31)),
@@ -159,11 +189,14 @@ def _draw(
         size=size,
         pixels_per_reference_pixel=2.0 if size == _DOUBLE else 1.0,
     )
+    bright: tuple[int, ...] = ()
+    if atypical and image.path.startswith(ATYPICAL_CLASS):
+        field, bright = with_atypical_cells(field, atypical, rng)
     _save_jpeg(out / "DATA" / image.path, field, rng)
     stem = image.path.rpartition(".")[0]
     _save_labels(out / "truth" / "nuclei" / f"{stem}.tif", field.nuclei)
     _save_labels(out / "truth" / "cells" / f"{stem}.tif", field.cells)
-    return {
+    row = {
         "relative_path": image.path,
         "patterns": "+".join(image.patterns),
         "sample": image.sample,
@@ -171,6 +204,7 @@ def _draw(
         "n_cells": str(int(field.cells.max())),
         "n_mitotic": str(len(field.mitotic)),
     }
+    return row, bright
 
 
 def _save_jpeg(path: Path, field: SimulatedField, rng: np.random.Generator) -> None:

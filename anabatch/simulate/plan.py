@@ -18,6 +18,9 @@ LAYOUTS = ("dated", "by-class", "unlabelled")
 
 IMAGES_PER_DATE = 6
 
+ATYPICAL_CLASS = "Cytoplasme/Cyto atypique MDA5"
+"""Class folder of images with a share of atypical cells: one that the study found hard to learn."""
+
 # What a physician enters for a serum of these patterns: the codes' names changed over the years, accents came.
 _DIAGNOSES: tuple[tuple[tuple[str, ...], tuple[Term, ...]], ...] = (
     (("homogeneous",), (Term(14, "Homogène"),)),
@@ -111,7 +114,7 @@ class _Serum:
     terms: tuple[Term, ...]
 
 
-def plan_archive(layout: str, images: int, seed: int) -> Plan:
+def plan_archive(layout: str, images: int, seed: int, *, atypical: bool = False) -> Plan:
     """Plan an archive.
 
     Parameters
@@ -122,6 +125,8 @@ def plan_archive(layout: str, images: int, seed: int) -> Plan:
         Number of images, at least 1.
     seed : int
         The same seed gives the same plan.
+    atypical : bool
+        Whether four of five images are of :data:`ATYPICAL_CLASS`; by-class alone.
 
     Returns
     -------
@@ -130,13 +135,18 @@ def plan_archive(layout: str, images: int, seed: int) -> Plan:
     if layout == "dated":
         return _plan_dated(images, np.random.default_rng([seed, 1]))
     if layout == "by-class":
-        return _plan_by_class(images)
+        return _plan_by_class(images, atypical=atypical)
     return _plan_unlabelled(images)
 
 
-def _plan_by_class(images: int) -> Plan:
+def _plan_by_class(images: int, *, atypical: bool) -> Plan:
     """Deal images to classes, the first classes getting more."""
     plan = Plan()
+    if atypical:
+        many = range(images - images // 5)
+        names = [f"{ATYPICAL_CLASS}/{number + 1}.jpg" for number in many]
+        plan.images += [PlannedImage(name, ("homogeneous",)) for name in names]
+        images //= 5
     for index in range(images):
         folder, patterns = _CLASSES[index % len(_CLASSES)]
         number = index // len(_CLASSES) + 1

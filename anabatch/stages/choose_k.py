@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 KIND = "choice"
 
-BOOTSTRAPS = 10
-_FEATURE_ROWS = 4_000
-"""Rows of the pilot of features: they are a hundred times wider than the embedding."""
+_BOOTSTRAPS = 10
+_FEATURE_ROWS, _FEATURE_BOOTSTRAPS, _FEATURE_RESTARTS = 4_000, 5, 3
+"""Less of everything for features: they are a hundred times wider than the embedding."""
 
 
 def pilot_of_embedding(
@@ -42,13 +42,22 @@ def pilot_of_features(
 
 
 def study(rows: NDArray[np.float32], config: ClusterConfig, k: int) -> KStudy:
-    """Try one number of clusters on a pilot."""
+    """Try one number of clusters on a pilot of the embedding."""
+    return _study(rows, config, k, _BOOTSTRAPS)
 
+
+def study_features(rows: NDArray[np.float32], config: ClusterConfig, k: int) -> KStudy:
+    """Try one number of clusters on a pilot of the features."""
+    restarts = min(config.restarts, _FEATURE_RESTARTS)
+    return _study(rows, config.model_copy(update={"restarts": restarts}), k, _FEATURE_BOOTSTRAPS)
+
+
+def _study(rows: NDArray[np.float32], config: ClusterConfig, k: int, bootstraps: int) -> KStudy:
     def fit(sample: NDArray[Any], restarts: int) -> Any:
         few = config.model_copy(update={"restarts": restarts}) if restarts else config
         return new_model(few, k).fit_pilot(sample)
 
-    return study_k(rows, k, fit, bootstraps=BOOTSTRAPS, seed=config.seed)
+    return study_k(rows, k, fit, bootstraps=bootstraps, seed=config.seed)
 
 
 def score(store: Path, source: Source, studies: list[KStudy], config: ClusterConfig) -> KScores:

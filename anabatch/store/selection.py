@@ -142,8 +142,13 @@ def _stream(
 
 
 def _image_schema() -> pa.Schema:
-    """Return what is known of an image: its first acquisition, and its labels."""
-    return table_schema("acquisitions").append(pa.field("labels", pa.list_(pa.string())))
+    """Return what is known of an image: its first acquisition, and its labels.
+
+    Where cells have a column of the same name, as `flags`, a condition means theirs.
+    """
+    cells = set(table_schema(CELLS, derived=False).names) - {"image_id"}
+    fields = [field for field in table_schema("acquisitions") if field.name not in cells]
+    return pa.schema([*fields, pa.field("labels", pa.list_(pa.string()))])
 
 
 def _images(collections: Collections) -> pa.Table:
@@ -161,7 +166,8 @@ def _images(collections: Collections) -> pa.Table:
                 found[row["image_id"]].add(row["label"])
     labels = [sorted(found[image]) for image in earliest]
     images = acquisitions.take(pa.array(list(earliest.values()), pa.int64()))
-    return images.append_column("labels", pa.array(labels, pa.list_(pa.string())))
+    images = images.append_column("labels", pa.array(labels, pa.list_(pa.string())))
+    return images.select(_image_schema().names)
 
 
 def _age(row: dict[str, Any]) -> tuple[bool, str, str, str]:

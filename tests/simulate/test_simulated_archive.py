@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -288,3 +289,28 @@ def test_arguments_that_cannot_be_drawn_are_refused(tmp_path, wrong):
     with pytest.raises(ConfigurationError):
         simulate_archive(tmp_path, **arguments)
     assert not any(tmp_path.iterdir())
+
+
+def test_atypical_cells_are_bright_and_written_down(tmp_path):
+    root = simulate_archive(
+        tmp_path, images=5, seed=3, layout="by-class", size=(420, 320), atypical=0.3
+    )
+    with (tmp_path / "truth" / "atypical.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {Path(row["relative_path"]).parent.name for row in rows} == {"Cyto atypique MDA5"}
+    assert len(list((root / "Cytoplasme/Cyto atypique MDA5").iterdir())) == 4
+    for path in {row["relative_path"] for row in rows}:
+        signal = np.asarray(Image.open(root / path))[..., 1]
+        cells = tifffile.imread(tmp_path / "truth/cells" / Path(path).with_suffix(".tif"))
+        bright = [int(row["label"]) for row in rows if row["relative_path"] == path]
+        typical = (cells > 0) & ~np.isin(cells, bright)
+        assert all(np.mean(signal[cells == label]) > 90 for label in bright)
+        assert np.median(signal[typical]) < 80
+
+
+@pytest.mark.parametrize(
+    ("share", "layout"), [(0.1, "dated"), (1.0, "by-class"), (-0.1, "by-class")]
+)
+def test_atypical_cells_that_cannot_be_drawn_are_refused(tmp_path, share, layout):
+    with pytest.raises(ConfigurationError, match="atypical"):
+        simulate_archive(tmp_path, images=2, seed=0, layout=layout, size=(96, 80), atypical=share)

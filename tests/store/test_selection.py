@@ -82,6 +82,7 @@ def chosen(store, where):
         ("sample = '10000002' AND well = 'w'", ["i2-0", "i2-1"]),
         ('"group" IS NOT NULL AND Area_PX >= 53', ["i4-3"]),
         ("plate = 'late'", []),  # the first acquisition counts
+        ("list_contains(flags, 'large')", []),  # those of cells, not of files
         ("FALSE", []),
     ],
 )
