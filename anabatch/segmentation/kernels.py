@@ -199,6 +199,19 @@ def _grow(
 
 
 @_compiled
+def mark(present: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
+    """Set what is among the labels; in place.
+
+    Parameters
+    ----------
+    present : ndarray of bool, shape (largest label + 1,)
+    labels : ndarray of int32, shape (pixels,)
+    """
+    for index in range(labels.size):
+        present[labels[index]] = True
+
+
+@_compiled
 def boxes_of(labels: NDArray[np.int32], masks: int) -> NDArray[np.int32]:
     """Return the bounding boxes of labels 1 to `masks`.
 
