@@ -39,9 +39,12 @@ class _Convolution:
     bias: Any
 
     def __call__(self, x: Any) -> Any:
+        import torch
         from torch.nn import functional
 
-        return functional.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        y = functional.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        # As it is already, wherever a library does not think otherwise; projections rely on it.
+        return y.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
