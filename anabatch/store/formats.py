@@ -228,13 +228,23 @@ def take_array(path: Path, rows: NDArray[np.int64]) -> NDArray[Any]:
     with _as_corruption(path):
         array = zarr.open_array(path, mode="r")
         taken = np.empty((len(rows), *array.shape[1:]), array.dtype)
-        blocks = rows // _BLOCK_ROWS
+        size = _block_rows(rows)
+        blocks = rows // size
         for block in np.unique(blocks):
             (here,) = np.nonzero(blocks == block)
-            start = int(block) * _BLOCK_ROWS
-            values = np.asarray(array[start : start + _BLOCK_ROWS])
+            start = int(block) * size
+            values = np.asarray(array[start : start + size])
             taken[here] = values[rows[here] - start]
         return taken
+
+
+def _block_rows(rows: NDArray[np.int64]) -> int:
+    """Return how many rows to read at once: those of a chunk where few of the chunks are wanted.
+
+    A block of eight chunks takes three times as long to read as one of one chunk.
+    """
+    chunks, blocks = (len(np.unique(rows // size)) for size in (CHUNK_ROWS, _BLOCK_ROWS))
+    return CHUNK_ROWS if chunks <= 3 * blocks else _BLOCK_ROWS
 
 
 def write_bundle(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

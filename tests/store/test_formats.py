@@ -43,6 +43,15 @@ def test_any_span_and_any_rows_are_those_of_the_array(tmp_path_factory, array, d
     assert formats.take_array(path, rows).tobytes() == array[rows].tobytes()
 
 
+@pytest.mark.parametrize(("step", "block"), [(1, 512), (7, 512), (300, 64)])
+def test_few_rows_are_read_by_chunks_and_many_by_blocks(tmp_path, step, block):
+    array = np.arange(3000, dtype=np.float32).reshape(1500, 2)
+    formats.write_array(tmp_path / "x", array, chunk=64, shard=512)
+    rows = np.arange(1499, -1, -step, dtype=np.int64)
+    assert formats.take_array(tmp_path / "x", rows).tobytes() == array[rows].tobytes()
+    assert formats._block_rows(rows) == block
+
+
 def test_rows_beyond_the_end_are_an_error_not_a_shorter_array(tmp_path):
     formats.write_array(tmp_path / "x", np.ones((5, 2), "f4"), chunk=2, shard=4)
     with pytest.raises(PartCorruptError, match="5 rows"):
