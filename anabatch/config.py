@@ -181,18 +181,36 @@ class FeaturizeConfig(Section):
 
     Attributes
     ----------
+    extractor : {'vgg16', 'lbp'}
+        `lbp`, histograms of local binary patterns, needs no network, and none of the other
+        parameters: a baseline.
     weights : str
         `imagenet` (Keras's own), `anabatch-vgg16-quarter`, or a path to a Keras weights file.
     preprocessing : {'unit', 'keras'}
         `unit` gives the network grey levels in [0, 1]; `keras` gives 0 to 255 less the ImageNet
         channel means.
+    channels : {'grey', 'nucleus-cytoplasm-mask'}
+        What the network's three channels are: the crop thrice, or the light of the nucleus, all
+        other light, and the cell's mask.
+    pooling : {'flatten', 'average'}
+        What becomes of the 3 x 3 places of block 5: all of them, or their mean, a ninth as long.
+    precision : {'float32', 'mixed_bfloat16'}
+        Of what goes between the network's layers. `mixed_bfloat16` is faster where the device
+        computes with it, and features differ in their third digit.
     batch : int
         Crops that go through the network at once; the last batch is padded.
+    device : {'cpu', 'cuda'}
+        Where the network runs. A device that is not there is an error.
     """
 
+    extractor: Literal["vgg16", "lbp"] = "vgg16"
     weights: str = "anabatch-vgg16-quarter"
     preprocessing: Literal["unit", "keras"] = "unit"
+    channels: Literal["grey", "nucleus-cytoplasm-mask"] = "grey"
+    pooling: Literal["flatten", "average"] = "flatten"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch: Count = 64
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class EmbedConfig(Section):

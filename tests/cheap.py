@@ -78,15 +78,18 @@ def cheap_segmentation(
 
 def _init(self: VGG16Features, config: FeaturizeConfig, *, threads: int = 1) -> None:
     del threads
-    self._config = config
+    self.config = config
     self.digest = features_digest(config)
     self.n_features = _SIDE**2
 
 
-def _extract(self: VGG16Features, crops: NDArray[Any]) -> NDArray[np.float16]:
+def _extract(
+    self: VGG16Features, crops: NDArray[Any], masks: NDArray[Any] | None = None
+) -> NDArray[np.float16]:
+    del masks
     n, side, _ = crops.shape
     fields = crops.reshape(n, _SIDE, side // _SIDE, _SIDE, side // _SIDE).astype(np.float32)
-    scale = {"unit": 1.0, "keras": 2.0}[self._config.preprocessing] / np.iinfo(crops.dtype).max
+    scale = {"unit": 1.0, "keras": 2.0}[self.config.preprocessing] / np.iinfo(crops.dtype).max
     return np.asarray((fields.mean(axis=(2, 4)) * scale).reshape(n, -1), np.float16)
 
 

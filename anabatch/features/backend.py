@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from anabatch.errors import ConfigurationError
+from anabatch.errors import ConfigurationError, DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,40 @@ def start_keras(threads: int = 1) -> Any:
         what = f"Keras runs on {backend!r}"
         raise ConfigurationError(what, "Set KERAS_BACKEND to tensorflow or torch.")
     return keras
+
+
+def device_scope(device: str) -> Any:
+    """Return the context in which Keras builds and runs networks on a device.
+
+    Parameters
+    ----------
+    device : {'cpu', 'cuda'}
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    DeviceError
+        The device is not there. Nothing falls back to another.
+    """
+    import keras
+
+    if device == "cuda" and not _finds_cuda(keras.config.backend()):
+        what = f"featurize.device is 'cuda', and Keras on {keras.config.backend()} finds none here"
+        raise DeviceError(what, "Run where there is one, or set featurize.device to 'cpu'.")
+    return keras.device("gpu:0" if device == "cuda" else "cpu:0")
+
+
+def _finds_cuda(backend: str) -> bool:
+    if backend == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _set_tensorflow_threads(threads: int) -> None:

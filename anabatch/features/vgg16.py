@@ -5,34 +5,32 @@ Plain Keras 3, so that the TensorFlow and the PyTorch backends both work.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anabatch.errors import ConfigurationError
-from anabatch.features.backend import start_keras
-from anabatch.features.vgg16_weights import FULL_WIDTH, features_digest, load_weights, width_of
+from anabatch.features.backend import device_scope, start_keras
+from anabatch.features.inputs import SIDE, preprocess
+from anabatch.features.recipe import features_digest
+from anabatch.features.vgg16_weights import FULL_WIDTH, load_weights, width_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from anabatch.config import FeaturizeConfig
 
 __all__ = ["BLOCKS", "SIDE", "VGG16Features", "build", "features_digest", "preprocess"]
 
-SIDE = 96
-"""Side of the crops that the network takes, in crop pixels."""
-
 BLOCKS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 """Convolutions of every block, and their channels in multiples of the first block's."""
 
-# Blue, green, red: the means of the training images, in grey levels of 0 to 255, as
-# keras.applications.vgg16.preprocess_input takes them off after turning RGB into BGR.
-_IMAGENET_MEANS = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 
-
-def build(width: float = 1.0) -> Any:
-    """Build VGG16 up to the pooling of block 5, flattened, with random weights.
+def build(width: float = 1.0, *, pooling: str = "flatten", precision: str = "float32") -> Any:
+    """Build VGG16 up to the pooling of block 5, with random weights.
 
     Layers have the names of `keras.applications.VGG16`, so that its weights fit.
 
@@ -40,11 +38,15 @@ def build(width: float = 1.0) -> Any:
     ----------
     width : float
         Channels of every convolution as a share of VGG16's own.
+    pooling : {'flatten', 'average'}
+        Of the 3 x 3 places of block 5.
+    precision : {'float32', 'mixed_bfloat16'}
+        Keras's policy for all but the last step, which is float32.
 
     Returns
     -------
     keras.Model
-        From (n, 96, 96, 3) float32 to (n, 4608 * `width`).
+        From (n, 96, 96, 3) float32 to (n, 4608 * `width`) float32, (n, 512 * `width`) if averaged.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def build(width: float = 1.0) -> Any:
         message = f"a width of {width} gives {FULL_WIDTH * width} channels"
         raise ValueError(message)
     # Said in full, because a user's keras.json could say otherwise.
-    fixed = {"data_format": "channels_last", "dtype": "float32"}
+    fixed = {"data_format": "channels_last", "dtype": precision}
     inputs = keras.Input((SIDE, SIDE, 3), dtype="float32")
     x = inputs
     for block, (convolutions, factor) in enumerate(BLOCKS, start=1):
@@ -79,43 +81,12 @@ def build(width: float = 1.0) -> Any:
                 **fixed,
             )(x)
         x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool", **fixed)(x)
-    x = keras.layers.Flatten(name="flatten", **fixed)(x)
+    last = {"data_format": "channels_last", "dtype": "float32"}
+    if pooling == "average":
+        x = keras.layers.GlobalAveragePooling2D(name="average", **last)(x)
+    else:
+        x = keras.layers.Flatten(name="flatten", **last)(x)
     return keras.Model(inputs, x, name="vgg16_block5")
-
-
-def preprocess(crops: NDArray[Any], method: str) -> NDArray[np.float32]:
-    """Turn grey crops into the network's input: one channel copied to three.
-
-    Grey levels are scaled by their type's range (uint16 divided by 257), never by the image's own.
-
-    Parameters
-    ----------
-    crops : ndarray, shape (n, 96, 96), uint8 or uint16
-    method : {'unit', 'keras'}
-        `unit`: grey levels in [0, 1]. `keras`: 0 to 255 less the ImageNet channel means, as
-        `keras.applications.vgg16.preprocess_input`.
-
-    Returns
-    -------
-    ndarray, shape (n, 96, 96, 3), float32
-
-    Raises
-    ------
-    ValueError
-        The crops have another shape or type.
-    """
-    if crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE):
-        message = f"crops must be (n, {SIDE}, {SIDE}), not {crops.shape}"
-        raise ValueError(message)
-    if crops.dtype not in (np.uint8, np.uint16):
-        message = f"crops must be uint8 or uint16, not {crops.dtype}"
-        raise ValueError(message)
-    # 257 * 255 = 65,535: exact in 32-bit float for every 16-bit copy of an 8-bit level.
-    levels = crops.astype(np.float32) / np.float32(257 if crops.dtype == np.uint16 else 1)
-    grey = np.repeat(levels[..., np.newaxis], 3, axis=-1)
-    if method == "unit":
-        return np.asarray(grey / np.float32(255))
-    return np.asarray(grey - _IMAGENET_MEANS)
 
 
 class VGG16Features:
@@ -127,19 +98,22 @@ class VGG16Features:
     Parameters
     ----------
     config : FeaturizeConfig
-        Weights, preprocessing, batch.
+        Its `extractor` is 'vgg16'.
     threads : int
         Threads of the backend, see :func:`anabatch.features.backend.start_keras`.
 
     Attributes
     ----------
+    config : FeaturizeConfig
     n_features : int
         Length of a feature vector, d.
     digest : str
-        What determines the features, see :func:`features_digest`.
+        What determines the features, see :func:`anabatch.features.recipe.features_digest`.
 
     Raises
     ------
+    DeviceError
+        The device is not there.
     WeightsError
         The weights are missing or do not fit.
     ConfigurationError
@@ -147,22 +121,36 @@ class VGG16Features:
     """
 
     def __init__(self, config: FeaturizeConfig, *, threads: int = 1) -> None:
-        self._config = config
+        self.config = config
         self.digest = features_digest(config)
+        self._threads = threads
         width = width_of(config.weights)
         start_keras(threads)
-        self._model = build(width)
-        load_weights(self._model, config.weights)
-        # No XLA: measured, it wins nothing here, and compiling takes its time in every worker.
-        self._model.compile(jit_compile=False)
+        with device_scope(config.device):
+            self._model = build(width, pooling=config.pooling, precision=config.precision)
+            load_weights(self._model, config.weights)
+            # No XLA: measured, it wins nothing here, and compiling takes its time in every worker.
+            self._model.compile(jit_compile=False)
         self.n_features = int(self._model.output_shape[-1])
 
-    def extract(self, crops: NDArray[Any]) -> NDArray[np.float16]:
+    def __reduce__(self) -> tuple[Callable[..., VGG16Features], tuple[FeaturizeConfig]]:
+        return partial(type(self), threads=self._threads), (self.config,)
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether the network's channels are made with masks."""
+        return self.config.channels != "grey"
+
+    def extract(
+        self, crops: NDArray[Any], masks: NDArray[Any] | None = None
+    ) -> NDArray[np.float16]:
         """Return the features of crops.
 
         Parameters
         ----------
         crops : ndarray, shape (n, 96, 96), uint8 or uint16
+        masks : ndarray, shape (n, 96, 96), uint8, optional
+            0 outside the cell, 1 cytoplasm, 2 nucleus. Not looked at where the channels are grey.
 
         Returns
         -------
@@ -171,21 +159,28 @@ class VGG16Features:
         Raises
         ------
         ValueError
-            The crops have another shape or type.
+            Crops or masks have another shape or type, or masks are needed and are not given.
         ConfigurationError
             A feature is too large for float16, or not a number.
         """
+        if self.needs_masks and masks is None:
+            message = f"channels = {self.config.channels!r} are made with masks, and none are given"
+            raise ValueError(message)
         features = np.empty((len(crops), self.n_features), dtype=np.float16)
-        for start in range(0, len(crops), self._config.batch):
-            exact = self._forward(crops[start : start + self._config.batch])
+        for start in range(0, len(crops), self.config.batch):
+            rows = slice(start, start + self.config.batch)
+            exact = self._forward(
+                crops[rows], masks[rows] if self.needs_masks and masks is not None else None
+            )
             if not np.all(np.abs(exact) <= np.finfo(np.float16).max):
                 what = f"features reach {np.abs(exact).max()}, which float16 cannot hold"
                 raise ConfigurationError(what, "Take other weights, or preprocessing = 'unit'.")
-            features[start : start + len(exact)] = exact
+            features[rows] = exact
         return features
 
-    def _forward(self, crops: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the features of at most one batch, in the network's own precision."""
-        inputs = np.zeros((self._config.batch, SIDE, SIDE, 3), dtype=np.float32)
-        inputs[: len(crops)] = preprocess(crops, self._config.preprocessing)
-        return np.asarray(self._model.predict_on_batch(inputs))[: len(crops)]
+    def _forward(self, crops: NDArray[Any], masks: NDArray[Any] | None) -> NDArray[np.float32]:
+        """Return the features of at most one batch, as the network gives them."""
+        inputs = np.zeros((self.config.batch, SIDE, SIDE, 3), dtype=np.float32)
+        inputs[: len(crops)] = preprocess(crops, self.config.preprocessing, masks)
+        with device_scope(self.config.device):
+            return np.asarray(self._model.predict_on_batch(inputs))[: len(crops)]

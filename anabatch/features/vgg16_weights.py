@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anabatch.config import FeaturizeConfig
-
 IMAGENET = "imagenet"
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_MD5 = "6d6bbae143d832006294945121d1f1fc"
@@ -29,30 +26,6 @@ FULL_WIDTH = 64
 
 _HDF5 = (".h5", ".hdf5")
 _FIRST_KERNEL = "block1_conv1/kernel"
-
-
-def features_digest(config: FeaturizeConfig) -> str:
-    """Return what determines the features, for action keys; neither Keras nor a network is needed.
-
-    Parameters
-    ----------
-    config : FeaturizeConfig
-
-    Returns
-    -------
-    str
-        32 hex digits: BLAKE2b-128 over the digest of the parameters and the weights' content. The
-        name or path of the weights is not in it: moved weights recompute nothing, and other
-        weights under the old name recompute everything.
-
-    Raises
-    ------
-    WeightsError
-        The weights are neither a shipped name nor a file that is there.
-    """
-    parameters = config.model_copy(update={"weights": ""}).digest()
-    content = f"{parameters}|{weights_digest(config.weights)}".encode()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def weights_digest(weights: str) -> str:
@@ -72,7 +45,7 @@ def weights_digest(weights: str) -> str:
     Raises
     ------
     WeightsError
-        As :func:`features_digest`.
+        The weights are neither a shipped name nor a file that is there.
     """
     if weights == IMAGENET:
         return f"md5:{IMAGENET_MD5}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anabatch.features.vgg16 import VGG16Features
-from anabatch.features.vgg16_weights import weights_digest
+from anabatch.features.extractors import extractor_for
+from anabatch.features.recipe import features_parameters, features_weights
 from anabatch.stages.planned import as_planned
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anabatch.config import FeaturizeConfig
+    from anabatch.features.protocol import FeatureExtractor
 
 VERSION = 1
 
@@ -62,8 +63,7 @@ class FeaturizeBatch:
 
 def featurize_recipe(config: FeaturizeConfig) -> Recipe:
     """Return what determines features beside the crops; the weights are read for it."""
-    parameters = config.model_dump(mode="json", exclude={"weights"})
-    return Recipe(FEATURIZE, VERSION, parameters, {"weights": weights_digest(config.weights)})
+    return Recipe(FEATURIZE, VERSION, features_parameters(config), features_weights(config))
 
 
 def featurize_key(cells: str, recipe: str) -> str:
@@ -72,9 +72,9 @@ def featurize_key(cells: str, recipe: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _loaded(config: FeaturizeConfig, threads: int) -> VGG16Features:
+def _loaded(config: FeaturizeConfig, threads: int) -> FeatureExtractor:
     """Load the network once a process."""
-    return VGG16Features(config, threads=threads)
+    return extractor_for(config, threads=threads)
 
 
 def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
@@ -97,7 +97,8 @@ def featurize(batch: FeaturizeBatch, cells: WrittenPart) -> WrittenPart:
     features = np.empty((rows, extractor.n_features), np.float16)
     for start in range(0, rows, _ROWS):
         stop = min(start + _ROWS, rows)
-        features[start:stop] = extractor.extract(source.array("crops", start, stop))
+        masks = source.array("masks", start, stop) if extractor.needs_masks else None
+        features[start:stop] = extractor.extract(source.array("crops", start, stop), masks)
     action = Action(
         stage=FEATURIZE,
         unit=cells.path,

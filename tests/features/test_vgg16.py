@@ -9,30 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrow import save_random
 
+from anabatch import cells
 from anabatch.config import FeaturizeConfig
 from anabatch.errors import ConfigurationError, WeightsError
 from anabatch.features import vgg16_weights
 from anabatch.features.backend import start_keras
-from anabatch.features.vgg16 import VGG16Features, build, features_digest, preprocess
+from anabatch.features.inputs import NUCLEUS, OUTSIDE, preprocess
+from anabatch.features.recipe import features_digest, features_parameters
+from anabatch.features.vgg16 import VGG16Features, build
 
 Array = np.ndarray[Any, Any]
 WIDTH = 1 / 16
 CROPS: Array = np.random.default_rng(1).integers(0, 256, (7, 96, 96), dtype=np.uint8)
-
-
-def save_random(path: Path, width: float = WIDTH, gain: float = 1.0) -> None:
-    start_keras()
-    model = build(width)
-    arrays = {}
-    rng = np.random.default_rng(2)
-    for layer in model.layers:
-        if layer.weights:
-            kernel, bias = layer.get_weights()
-            deviation = gain * np.sqrt(2 / np.prod(kernel.shape[:3]))
-            arrays[f"{layer.name}/kernel"] = rng.normal(0, deviation, kernel.shape)
-            arrays[f"{layer.name}/bias"] = rng.normal(0, 0.1, bias.shape)
-    vgg16_weights.save_npz(path, arrays)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +97,59 @@ def test_sixteen_bits_are_divided_by_257(method: str) -> None:
 def test_other_crops_are_refused(crops: Array) -> None:
     with pytest.raises(ValueError, match="crops must be"):
         preprocess(crops, "unit")
+
+
+def test_grey_is_the_crop_thrice() -> None:
+    inputs = preprocess(CROPS, "unit")
+    for channel in range(3):
+        np.testing.assert_array_equal(
+            inputs[..., channel], CROPS.astype(np.float32) / np.float32(255)
+        )
+
+
+MASKS: Array = np.random.default_rng(3).integers(0, 3, CROPS.shape, dtype=np.uint8)
+
+
+def test_masks_part_the_light_into_nucleus_and_the_rest() -> None:
+    assert (OUTSIDE, NUCLEUS) == (cells.OUTSIDE, cells.NUCLEUS)
+    inputs = preprocess(CROPS, "unit", MASKS) * 255
+    nucleus, rest, mask = (np.rint(inputs[..., channel]) for channel in range(3))
+    np.testing.assert_array_equal(nucleus + rest, CROPS)  # no light is lost, none counts twice
+    np.testing.assert_array_equal(nucleus, np.where(MASKS == 2, CROPS, 0))
+    np.testing.assert_array_equal(mask, np.where(MASKS > 0, 255, 0))
+    with pytest.raises(ValueError, match="masks must be"):
+        preprocess(CROPS, "unit", MASKS[:2])
+
+
+def test_masks_reach_the_network_where_they_are_asked_for(npz: Path) -> None:
+    grey = extractor(npz)
+    np.testing.assert_array_equal(grey.extract(CROPS, MASKS), grey.extract(CROPS))
+    parted = extractor(npz, channels="nucleus-cytoplasm-mask")
+    assert not np.array_equal(parted.extract(CROPS, MASKS), grey.extract(CROPS))
+    with pytest.raises(ValueError, match="none are given"):
+        parted.extract(CROPS)
+
+
+def test_average_is_the_mean_of_the_flattened_map(npz: Path) -> None:
+    flat = extractor(npz).extract(CROPS).astype(np.float64)
+    averaged = extractor(npz, pooling="average")
+    assert averaged.n_features == 32
+    expected = flat.reshape(len(CROPS), 9, 32).mean(axis=1)
+    found = averaged.extract(CROPS).astype(np.float64)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * expected.max())
+
+
+def test_half_the_bits_give_nearly_the_same_features(npz: Path) -> None:
+    single = extractor(npz).extract(CROPS).astype(np.float64)
+    mixed = extractor(npz, precision="mixed_bfloat16").extract(CROPS).astype(np.float64)
+    apart = np.linalg.norm(mixed - single) / np.linalg.norm(single)
+    assert 0 < apart < 0.03  # bfloat16 has 8 bits, and errors add up over 13 layers
+
+
+def test_parameters_that_came_later_leave_old_features_standing() -> None:
+    assert features_parameters(FeaturizeConfig()) == {"preprocessing": "unit", "batch": 64}
+    changed = features_parameters(FeaturizeConfig(pooling="average", device="cuda"))
+    assert changed == {"preprocessing": "unit", "batch": 64, "pooling": "average"}
 
 
 def test_features_are_the_networks_rounded_to_half(npz: Path) -> None:

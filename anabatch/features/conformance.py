@@ -1,0 +1,272 @@
+"""What any feature extractor must keep to, as checks that anybody's tests can run over it.
+
+    @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
+    def test_my_extractor(check):
+        check(conformance.Subject(MyExtractor, FeaturizeConfig()))
+
+A check returns nothing, or raises :class:`ConformanceError` and says what was promised. Each makes its
+own crops.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.errors import AnabatchError, DeviceError
+from anabatch.features.inputs import NUCLEUS, SIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from anabatch.config import FeaturizeConfig
+    from anabatch.features.protocol import FeatureExtractor
+
+SMALL = 64 * 1024
+"""Bytes that a pickled extractor may have: weights are loaded, never sent."""
+
+_CELLS = 7
+_STEPS = 257  # of 16 bits in one of 8
+_NEAR = 1e-2  # of the largest feature, between 16 bits and their 8-bit copies
+
+
+class ConformanceError(AnabatchError, AssertionError):
+    """An extractor does not keep to what all extractors promise."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An extractor that is checked.
+
+    Attributes
+    ----------
+    make : callable
+        Takes a configuration, gives an extractor. Called anew by every check.
+    config : FeaturizeConfig
+    others : mapping
+        Parameters, and other values of theirs that must change the digest.
+    devices : tuple of str
+        Devices that are there and of use to it. Any other must be refused.
+    """
+
+    make: Callable[[FeaturizeConfig], FeatureExtractor]
+    config: FeaturizeConfig
+    others: Mapping[str, Any] = field(default_factory=dict)
+    devices: tuple[str, ...] = ("cpu",)
+
+    def with_(self, **changes: Any) -> FeatureExtractor:
+        """Make an extractor with other parameters."""
+        return self.make(self.config.model_copy(update=changes))
+
+
+def draw(cells: int = _CELLS) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw cells that differ in size, brightness and texture.
+
+    Parameters
+    ----------
+    cells : int
+
+    Returns
+    -------
+    crops, masks : ndarray, shape (cells, 96, 96), uint8
+    """
+    rng = np.random.default_rng(cells)
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    radius = np.hypot(y, x)
+    crops = np.zeros((cells, SIDE, SIDE), np.uint8)
+    masks = np.zeros((cells, SIDE, SIDE), np.uint8)
+    for index in range(cells):
+        outer = rng.uniform(30, 47)
+        masks[index] = np.where(radius < outer, 1, 0)
+        masks[index][radius < outer * rng.uniform(0.4, 0.7)] = NUCLEUS
+        waves = 1 + np.sin(x * rng.uniform(0.1, 1)) * np.cos(y * rng.uniform(0.1, 1))
+        light = rng.uniform(20, 90) * waves * masks[index] * rng.uniform(0.8, 1.2, radius.shape)
+        crops[index] = np.where(masks[index] > 0, np.clip(light, 1, 255), 0)
+    return crops, masks
+
+
+def features_have_the_promised_form(subject: Subject) -> None:
+    """Give finite float16 of shape (n, d) for 8 and for 16 bits, with other features for other cells."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    for given in (crops, crops.astype(np.uint16) * _STEPS):
+        found = extractor.extract(given, masks)
+        shape = (len(crops), extractor.n_features)
+        _require(found.shape == shape, f"features of shape {found.shape}, not {shape}")
+        _require(found.dtype == np.float16, f"features are {found.dtype}, not float16")
+        _require(bool(np.isfinite(found).all()), "there are features that are no numbers")
+        different = len(np.unique(found, axis=0))
+        _require(different == len(crops), f"{len(crops)} cells have {different} features")
+
+
+def no_cells_have_no_features(subject: Subject) -> None:
+    """Answer no cells with no rows of the same length."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    found = extractor.extract(crops[:0], masks[:0])
+    shape = (0, extractor.n_features)
+    _require(found.shape == shape, f"no cells have features of shape {found.shape}, not {shape}")
+    _require(found.dtype == np.float16, f"no cells have features of {found.dtype}, not float16")
+
+
+def black_cells_are_no_error(subject: Subject) -> None:
+    """Describe black and white crops by finite numbers."""
+    extractor = subject.make(subject.config)
+    for kind in (np.uint8, np.uint16):
+        for level in (0, np.iinfo(kind).max):
+            crops = np.full((2, SIDE, SIDE), level, kind)
+            found = extractor.extract(crops, np.ones((2, SIDE, SIDE), np.uint8))
+            what = (
+                f"a crop of nothing but {level} ({kind.__name__}) has features that are no numbers"
+            )
+            _require(bool(np.isfinite(found).all()), what)
+
+
+def sixteen_bits_are_as_good(subject: Subject) -> None:
+    """Describe the same picture of 16 bits alike, and do not stretch a dim one to its range."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    eight = extractor.extract(crops, masks).astype(np.float64)
+    sixteen = extractor.extract(crops.astype(np.uint16) * _STEPS, masks).astype(np.float64)
+    apart = float(np.abs(eight - sixteen).max() / np.abs(eight).max())
+    _require(apart <= _NEAR, f"8 and 16 bits of one picture are {apart:.1%} apart")
+    dim = extractor.extract(crops.astype(np.uint16), masks)
+    _require(not np.array_equal(dim, sixteen), "a picture 257 times as dark has the same features")
+
+
+def other_shapes_and_types_are_refused(subject: Subject) -> None:
+    """Raise `ValueError` for what is no crops."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    wrong = [crops[:, 1:], crops[0], crops.astype(np.float32), crops.astype(np.int8)]
+    for given in wrong:
+        try:
+            extractor.extract(given, masks)
+        except ValueError:
+            continue
+        what = f"crops of shape {given.shape} and {given.dtype} are taken without a word"
+        raise ConformanceError(what)
+
+
+def masks_are_asked_for_where_needed(subject: Subject) -> None:
+    """Say truly whether masks are needed: refuse to go without, or do."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    try:
+        without = extractor.extract(crops)
+    except ValueError:
+        _require(extractor.needs_masks, "masks are not needed, and it refuses to go without")
+        return
+    _require(not extractor.needs_masks, "masks are needed, and it goes without them")
+    same = np.array_equal(without, extractor.extract(crops, masks))
+    _require(same, "masks are not needed, and they change features")
+
+
+def features_depend_on_their_cell_alone(subject: Subject) -> None:
+    """Repeat bit for bit: in another order, number and neighbourhood, by another extractor."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw()
+    first = extractor.extract(crops, masks)
+    _require_same(first, extractor.extract(crops, masks), "the second time")
+    backwards = extractor.extract(crops[::-1], masks[::-1])[::-1]
+    _require_same(first, backwards, "in another order")
+    alone = [extractor.extract(crops[i : i + 1], masks[i : i + 1]) for i in range(len(crops))]
+    _require_same(first, np.concatenate(alone), "one by one")
+    many = extractor.extract(np.concatenate([crops] * 3), np.concatenate([masks] * 3))
+    _require_same(first, many[-len(crops) :], "among many")
+    _require_same(first, subject.make(subject.config).extract(crops, masks), "by another extractor")
+
+
+def crops_are_left_as_they_are(subject: Subject) -> None:
+    """Take what cannot be written to, and leave it as it is."""
+    crops, masks = draw()
+    before = crops.copy()
+    crops.flags.writeable = masks.flags.writeable = False
+    subject.make(subject.config).extract(crops, masks)
+    _require(np.array_equal(before, crops), "crops change when they are described")
+
+
+def it_travels_to_a_worker(subject: Subject) -> None:
+    """Stay small in a pickle after the first use, and find the same in another process."""
+    extractor = subject.make(subject.config)
+    crops, masks = draw(2)
+    here = extractor.extract(crops, masks)
+    bytes_ = pickle.dumps((extractor, crops, masks))
+    large = len(bytes_) - crops.nbytes - masks.nbytes
+    _require(large < SMALL, f"a pickled extractor has {large} bytes, more than {SMALL}: weights?")
+    code = (
+        "import pickle, sys; extractor, crops, masks = pickle.load(sys.stdin.buffer);"
+        "answer = extractor.digest, extractor.extract(crops, masks);"
+        "sys.stdout.buffer.write(pickle.dumps(answer))"
+    )
+    worker = subprocess.run(  # noqa: S603 - this interpreter, and code of ours
+        [sys.executable, "-c", code], input=bytes_, capture_output=True, check=False
+    )
+    _require(worker.returncode == 0, f"on a worker it failed: {worker.stderr.decode()[-2000:]}")
+    digest, there = pickle.loads(worker.stdout)  # noqa: S301 - our own process's bytes
+    _require(digest == extractor.digest, "on a worker its digest is another")
+    _require_same(here, there, "on a worker")
+
+
+def devices_are_there_or_refused(subject: Subject) -> None:
+    """Refuse a device that is not there: nothing falls back to another in silence."""
+    crops, masks = draw(2)
+    for device in ("cpu", "cuda"):
+        if device in subject.devices:
+            subject.with_(device=device).extract(crops, masks)
+            continue
+        try:
+            subject.with_(device=device).extract(crops, masks)
+        except DeviceError:
+            continue
+        what = f"{device!r} is not there, and it went on without a word"
+        raise ConformanceError(what)
+
+
+def digests_say_what_determines_features(subject: Subject) -> None:
+    """Repeat the digest; follow every parameter that changes features, and not the device."""
+    from anabatch.features.recipe import features_digest
+
+    one = subject.make(subject.config)
+    _require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
+    planned = features_digest(subject.config)
+    _require(one.digest == planned, "the digest is not the one that a plan knows it by")
+    elsewhere = features_digest(subject.config.model_copy(update={"device": "cuda"}))
+    _require(planned == elsewhere, "the digest follows the device")
+    seen = {one.digest}
+    for name, value in subject.others.items():
+        digest = subject.with_(**{name: value}).digest
+        _require(digest not in seen, f"the digest ignores {name}")
+        seen.add(digest)
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    features_have_the_promised_form,
+    no_cells_have_no_features,
+    black_cells_are_no_error,
+    sixteen_bits_are_as_good,
+    other_shapes_and_types_are_refused,
+    masks_are_asked_for_where_needed,
+    features_depend_on_their_cell_alone,
+    crops_are_left_as_they_are,
+    it_travels_to_a_worker,
+    devices_are_there_or_refused,
+    digests_say_what_determines_features,
+)
+"""All checks."""
+
+
+def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
+    if not holds:
+        raise ConformanceError(what)
+
+
+def _require_same(one: NDArray[Any], two: NDArray[Any], when: str) -> None:
+    _require(np.array_equal(one, two), f"features differ {when}")

@@ -1,0 +1,78 @@
+"""What determines features beside the crops; neither Keras nor a network is needed to say it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from anabatch.features.vgg16_weights import weights_digest
+
+if TYPE_CHECKING:
+    from anabatch.config import FeaturizeConfig
+
+# Parameters that came later: at these values they are left out, so that features of before stand.
+_AS_BEFORE = {
+    "extractor": "vgg16",
+    "channels": "grey",
+    "pooling": "flatten",
+    "precision": "float32",
+}
+
+
+def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
+    """Return the parameters that determine features beside weights, which have digests.
+
+    The device is left out: where a network runs does not decide what it says.
+
+    Parameters
+    ----------
+    config : FeaturizeConfig
+    """
+    if config.extractor == "lbp":
+        return {"extractor": config.extractor}
+    parameters = config.model_dump(mode="json", exclude={"weights", "device"})
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in _AS_BEFORE or value != _AS_BEFORE[name]
+    }
+
+
+def features_weights(config: FeaturizeConfig) -> dict[str, str]:
+    """Return the digests of the weights by the parameter that names them; they are read for it.
+
+    Parameters
+    ----------
+    config : FeaturizeConfig
+
+    Raises
+    ------
+    WeightsError
+        The weights are neither a shipped name nor a file that is there.
+    """
+    return {} if config.extractor == "lbp" else {"weights": weights_digest(config.weights)}
+
+
+def features_digest(config: FeaturizeConfig) -> str:
+    """Return what determines the features, which workers check theirs against.
+
+    Parameters
+    ----------
+    config : FeaturizeConfig
+
+    Returns
+    -------
+    str
+        32 hex digits: BLAKE2b-128 over parameters and digests of weights. The name or path of the
+        weights is not in it: moved weights recompute nothing, and other weights under the old name
+        recompute everything.
+
+    Raises
+    ------
+    WeightsError
+        As :func:`features_weights`.
+    """
+    both = {"parameters": features_parameters(config), "weights": features_weights(config)}
+    text = json.dumps(both, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
