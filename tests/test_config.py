@@ -43,7 +43,11 @@ OTHER = {
     "recipe": "one-pass",
     "device": "cuda",
     "precision": "bfloat16",
+    (FeaturizeConfig, "precision"): "mixed_bfloat16",  # Keras's own word
+    "extractor": "lbp",
     "preprocessing": "keras",
+    "channels": "nucleus-cytoplasm-mask",
+    "pooling": "average",
     "landmark_method": "uniform",
     "gamma": 0.25,
     "scheduler": "sync",
@@ -64,7 +68,7 @@ PARAMETERS = [(section, name) for section in SECTIONS for name in section.model_
 def _other(section, name):
     default = section.model_fields[name].default
     if name in OTHER:
-        return OTHER[name]
+        return OTHER.get((section, name), OTHER[name])
     if isinstance(default, bool):
         return not default
     return f"{default}x" if isinstance(default, str) else default + 1
