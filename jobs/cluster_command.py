@@ -48,3 +48,4 @@ def _part(context: Context, asked: Asked, name: str, ks: tuple[int, ...]) -> Non
         suggested = choose_k.run(context, subject, ks)
         subject = cluster_part.with_k(subject, asked.k or suggested)
     cluster_part.run(context, subject, refit=asked.refit)
+    cluster_part.report(context, name)

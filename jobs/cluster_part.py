@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anabatch.config import parse_config
 from anabatch.errors import ConfigurationError
+from anabatch.report.build import build_part_report
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
@@ -21,6 +22,8 @@ from .cluster import Subject, fit_and_assign
 from .generations import current, sources
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anabatch.config import ClusterConfig
     from anabatch.store.actions import Action
 
@@ -138,6 +141,16 @@ def run(context: Context, subject: Subject, *, refit: bool = False) -> Action | 
         _forget_the_rest(context, subject)
     context.commit()
     return model
+
+
+def report(context: Context, name: str) -> Path:
+    """Write the report of a part's clusters into the run's folder, and say where it lies."""
+    out = context.folder / f"report-{name}.html"
+    config = context.config.report
+    build_part_report(context.store, out, name=name, config=config, run=context.run)
+    context.did_something = True
+    context.reporter.say("report", f"report: {out}", path=str(out))
+    return out
 
 
 def _forget_the_rest(context: Context, subject: Subject) -> None:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anabatch.errors import ConfigurationError
 from anabatch.report import (
     cell_ledger,
+    cell_map,
     cluster_labels,
+    cluster_parts,
+    cluster_profiles,
     components,
     delta,
+    drift,
     fields,
     flagged_cells,
     gallery,
     image_labels,
     incoming,
     log,
+    new_kind,
+    number_of_clusters,
     overview,
     proposals,
     quarantine,
@@ -47,7 +54,8 @@ def build_report(
 ) -> Path:
     """Write the report of a store as one HTML file.
 
-    The file holds its pictures, needs no network, runs no script, and is replaced in one step.
+    The file holds its pictures, needs no network, runs no script but that of its map of cells, and is
+    replaced in one step.
     Which images and cells are shown follows from their ids: the same store gives the same choice.
     Memory grows with the number of images, not with the number of cells.
 
@@ -77,8 +85,61 @@ def build_report(
         A part of the store is damaged.
     """
     source = Source(store, config, news.run, news.events, archive_roots or {}, news.since)
+    return _write(out, title, _sections(source))
+
+
+def build_part_report(
+    store: Store, out: Path, *, name: str, config: ReportConfig, run: str | None = None
+) -> Path:
+    """Write the report of the clusters of a part of the archive as one HTML file.
+
+    Parameters
+    ----------
+    store : Store
+    out : Path
+        The file to write.
+    name : str
+        The name that the part's clusters were given.
+    config : ReportConfig
+    run : str, optional
+        The run that asks for it.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    ConfigurationError
+        There are no clusters of this name.
+    PartCorruptError
+        A part of the store is damaged.
+    """
+    source = Source(store, config, run, (), {})
+    model = source.generation("kmeans", name)
+    if model is None:
+        what = f"there are no clusters named {name!r}"
+        raise ConfigurationError(what, f"Run `anabatch cluster --name {name} --where SQL`.")
+    population = read_population(source, model)
+    title = f"{name}: cells where {model.components.get('where', '')}"
+    sections = [
+        gallery.section(source, population),
+        cluster_profiles.section(source, population),
+        cluster_labels.section(source, population, model),
+        cell_map.section(source, population),
+        components.section(source, population),
+        number_of_clusters.section(source, name),
+        drift.section(source, population, model),
+    ]
+    return _write(out, title, sections)
+
+
+def _write(out: Path, title: str, sections: list[Section]) -> Path:
+    scripted = any("script" in section.facts for section in sections)
+    digest = cell_map.script_digest() if scripted else ""
     page = environment().get_template("report.html")
-    html = page.render(title=title, sections=_sections(source))
+    html = page.render(title=title, sections=sections, script_digest=digest)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(out, html)
     return out
@@ -98,7 +159,13 @@ def _sections(source: Source) -> list[Section]:
         cell_ledger.section(source),
         flagged_cells.section(source),
         gallery.section(source, population),
-        components.section(source, population),
+        cluster_profiles.section(source, population),
         cluster_labels.section(source, population, model),
+        cell_map.section(source, population),
+        components.section(source, population),
+        number_of_clusters.section(source, "archive"),
+        drift.section(source, population, model),
+        new_kind.section(source),
+        cluster_parts.section(source),
         log.section(source),
     ]

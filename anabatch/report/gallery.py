@@ -34,7 +34,7 @@ def section(source: Source, population: Population | None) -> Section:
         if members.size
     }
     every = [cell for kinds in chosen.values() for cells in kinds for cell in cells]
-    uris = _crops(source, every)
+    uris = crops(source, every)
     return Section(
         "gallery",
         "Cells of every cluster",
@@ -50,12 +50,13 @@ def section(source: Source, population: Population | None) -> Section:
     )
 
 
-def _crops(source: Source, cells: list[Cell]) -> dict[str, str]:
+def crops(source: Source, cells: list[Cell]) -> dict[str, str]:
+    """Read the crops of cells; return them as data URIs, by cell id."""
     uris: dict[str, str] = {}
     for path, members in by_part(cells):
         rows = np.array([cell.row for cell in members], dtype=np.int64)
-        crops = Part(source.store.root, path).take("crops", rows)
-        uris |= {cell.cell_id: crop_uri(crop) for cell, crop in zip(members, crops, strict=True)}
+        pixels = Part(source.store.root, path).take("crops", rows)
+        uris |= {cell.cell_id: crop_uri(one) for cell, one in zip(members, pixels, strict=True)}
     return uris
 
 

@@ -49,9 +49,31 @@ def crop_uri(crop: NDArray[Any]) -> str:
     crop : ndarray, shape (side, side), uint8 or uint16
         Zero outside the cell.
     """
+    return _jpeg(_stretched(crop), _CROP_QUALITY)
+
+
+def crop_thumbnail(crop: NDArray[Any], side: int) -> NDArray[np.uint8]:
+    """Return a cell's crop at a smaller size, stretched to its own range.
+
+    Parameters
+    ----------
+    crop : ndarray, shape (n, n), uint8 or uint16
+        Zero outside the cell.
+    side : int
+        Pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (side, side)
+    """
+    small = Image.fromarray(_stretched(crop)).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(small)
+
+
+def _stretched(crop: NDArray[Any]) -> NDArray[np.uint8]:
     inside = crop[crop > 0]
     low, high = np.percentile(inside, _CROP_RANGE) if inside.size else (0.0, 1.0)
-    return _jpeg(stretch(crop, low, high), _CROP_QUALITY)
+    return stretch(crop, low, high)
 
 
 def _jpeg(picture: NDArray[np.uint8], quality: int) -> str:

@@ -6,18 +6,29 @@ a sample to plot. Only ids, clusters and distances are read here, never a crop.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from anabatch.store.live import CELLS, CLUSTER, EMBED, LivePart, cluster_unit, live_parts
+from anabatch.schema import completed
+from anabatch.store.live import (
+    CELLS,
+    CLUSTER,
+    CLUSTER_MODEL,
+    EMBED,
+    LivePart,
+    cluster_unit,
+    live_parts,
+)
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import datetime as dt
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,6 +37,10 @@ if TYPE_CHECKING:
 
 SAMPLE = 5_000
 """Cells that are plotted."""
+
+NUCLEUS, CELL, BRIGHTNESS = "nucleus", "cell", "brightness"
+NUCLEUS_BRIGHTNESS, MITOTIC = "nucleus_brightness", "mitotic"
+"""Names of what is told of a cluster's cells on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,8 @@ class Chunk:
     cell_ids, image_ids : ndarray of str
     clusters : ndarray of int32
     distances : ndarray of float32
+    measures : mapping of str to ndarray of float64
+        What is told of every cluster's mean; NaN where it is not known of a cell.
     """
 
     part: str
@@ -75,6 +92,7 @@ class Chunk:
     image_ids: NDArray[np.str_]
     clusters: NDArray[np.int32]
     distances: NDArray[np.float32]
+    measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def cells(self, positions: NDArray[np.intp]) -> list[Cell]:
         """Return the cells at some positions."""
@@ -92,6 +110,32 @@ class Chunk:
 
 
 @dataclass
+class Tally:
+    """A mean in the making.
+
+    Attributes
+    ----------
+    total : float
+    cells : int
+        Those of which the value is known.
+    """
+
+    total: float = 0.0
+    cells: int = 0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Add values, of which NaN are not known."""
+        known = values[np.isfinite(values)]
+        self.total += float(known.sum())
+        self.cells += len(known)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, or None if nothing is known."""
+        return self.total / self.cells if self.cells else None
+
+
+@dataclass
 class Members:
     """What is kept of one cluster.
 
@@ -103,6 +147,8 @@ class Members:
         Sum of their distances to the centre.
     images : Counter
         Cells per image id.
+    measures : dict
+        By name.
     nearest, farthest, drawn : list of Cell
         Candidates to show: closest to the centre, most distant, and with the smallest ids, which are
         digests and so as good as random.
@@ -111,6 +157,7 @@ class Members:
     size: int = 0
     total_distance: float = 0.0
     images: Counter[str] = field(default_factory=Counter)
+    measures: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     nearest: list[Cell] = field(default_factory=list)
     farthest: list[Cell] = field(default_factory=list)
     drawn: list[Cell] = field(default_factory=list)
@@ -122,6 +169,8 @@ class Members:
         self.total_distance += float(distances.sum(dtype=np.float64))
         names, counts = np.unique(chunk.image_ids[here], return_counts=True)
         self.images.update(dict(zip(names.tolist(), counts.tolist(), strict=True)))
+        for name, values in chunk.measures.items():
+            self.measures[name].add(values[here])
         self.nearest += chunk.cells(here[np.lexsort((ids, distances))[:keep]])
         self.nearest = sorted(self.nearest, key=lambda c: (c.distance, c.cell_id))[:keep]
         self.farthest += chunk.cells(here[np.lexsort((ids, -distances))[:keep]])
@@ -155,12 +204,18 @@ class Population:
         Those with the smallest ids, at most :data:`SAMPLE`.
     without : int
         Live cells that are in no cluster of this generation.
+    dates : dict
+        Date to its cells per cluster.
+    distances : dict
+        Date to the distances of its cells.
     """
 
     generation: int
     clusters: dict[int, Members] = field(default_factory=dict)
     sample: list[Cell] = field(default_factory=list)
     without: int = 0
+    dates: dict[dt.date | None, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    distances: dict[dt.date | None, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
     @property
     def size(self) -> int:
@@ -179,32 +234,64 @@ def read_population(source: Source, model: Action) -> Population:
         `without`.
     """
     population = Population(int(model.components["generation"]))
+    name = model.unit.split("/")[1]
     # not 0 to k - 1: a refit retires numbers and gives new ones; a cluster without cells counts too
     numbers = source.model(model)["cluster_numbers_"].tolist()
     population.clusters = {number: Members() for number in sorted(numbers)}
     for live in live_parts(source.store.state, CELLS):
-        action = source.store.state.get(CLUSTER, cluster_unit(live.path))
+        action = source.store.state.get(CLUSTER, cluster_unit(live.path, name))
+        if action is None and name != CLUSTER_MODEL:
+            continue  # none of its cells is selected
         if action is None or action.components["generation"] != population.generation:
             population.without += live.rows
         elif live.rows:
-            _add(population, _read(source, live, action), source.config.cells_per_cluster)
+            chunk = _read(source, live, action)
+            _add(population, chunk, source.config.cells_per_cluster)
+            population.dates[action.date].update(chunk.clusters.tolist())
+            population.distances[action.date].add(chunk.distances.astype(np.float64))
     return population
 
 
 def _read(source: Source, live: LivePart, action: Action) -> Chunk:
     rows = live.indices()
     root = source.store.root
-    cells = Part(root, live.path).rows(CELLS, ["cell_id", "image_id"]).take(rows)
     columns = ["cluster", "distance"]
     clusters = Part(root, str(action.part)).rows("clusters", columns).take(rows)
+    selected = clusters.column("cluster").to_numpy() >= 0
+    rows, clusters = rows[selected], clusters.filter(pa.array(selected))
+    cells = completed(CELLS, Part(root, live.path).rows(CELLS)).take(rows)
+    images = np.asarray(cells.column("image_id").to_pylist(), dtype=np.str_)
     return Chunk(
         live.path,
         rows,
         np.asarray(cells.column("cell_id").to_pylist(), dtype=np.str_),
-        np.asarray(cells.column("image_id").to_pylist(), dtype=np.str_),
+        images,
         clusters.column("cluster").to_numpy(),
         clusters.column("distance").to_numpy(),
+        _measures(source, cells, images),
     )
+
+
+def _measures(source: Source, cells: pa.Table, images: NDArray[np.str_]) -> dict[str, Any]:
+    """Return what is told of the clusters, by name: sizes in reference pixels, brightness in % of white."""
+    pixels = np.array([source.pixels_per_reference_pixel.get(str(i), 1.0) for i in images])
+    kinds = cells.column("source_dtype").to_pylist()
+    white = np.array([np.iinfo(kind).max for kind in kinds], dtype=np.float64)
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.array(
+            cells.column(name).cast(pa.float64(), safe=False).to_pandas(), dtype=np.float64
+        )
+
+    nuclei = column("nucleus_area_px")
+    nuclei[nuclei == 0] = np.nan
+    return {
+        NUCLEUS: nuclei / pixels**2,
+        CELL: column("area_px") / pixels**2,
+        BRIGHTNESS: 100 * column("mean_intensity") / white,
+        NUCLEUS_BRIGHTNESS: 100 * column("nucleus_mean_intensity") / white,
+        MITOTIC: column("mitotic"),
+    }
 
 
 def _add(population: Population, chunk: Chunk, keep: int) -> None:

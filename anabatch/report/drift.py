@@ -1,0 +1,108 @@
+"""Section: whether the cells of late dates are still those that the clusters were fitted on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anabatch.clustering.enrichment import population_stability
+from anabatch.report.figures import CATEGORIES, WIDTH, Plot, new_figure, style, to_plot
+from anabatch.report.section import Section
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from anabatch.report.population import Population
+    from anabatch.report.source import Source
+    from anabatch.store.actions import Action
+
+_SHIFT = 0.25
+"""Population stability index from which shares are called shifted, by custom."""
+_TIMES_CHANCE = 3
+_ROWS = 60
+
+
+def section(source: Source, population: Population | None, model: Action | None) -> Section:
+    """Compare every date with the fit."""
+    if population is None or model is None or not population.size:
+        return Section(
+            "drift",
+            "Drift of the clusters",
+            "drift.html",
+            absent="No cell is in a cluster yet.",
+            command="anabatch cluster",
+        )
+    numbers, reference = _reference(source, population, model)
+    dates = sorted(population.dates, key=lambda date: (date is None, date), reverse=True)
+    rows = [_row(date, population, numbers, reference) for date in dates]
+    return Section(
+        "drift",
+        "Drift of the clusters",
+        "drift.html",
+        {
+            "numbers": numbers,
+            "reference": (reference / max(reference.sum(), 1)).tolist(),
+            "fitted": model.components["mean_squared_distance"] ** 0.5,
+            "rows": rows[:_ROWS],
+            "more": max(0, len(rows) - _ROWS),
+            "shifted": sum(row["shifted"] for row in rows),
+            "plot": _plot(rows[::-1], numbers) if len(rows) > 1 else None,
+        },
+    )
+
+
+def _reference(source: Source, population: Population, model: Action) -> tuple[list[int], Any]:
+    """Return the clusters' numbers, and the cells that each had when it was fitted."""
+    arrays = source.model(model)
+    sizes = model.components.get("sizes", arrays["counts_"].tolist())
+    by_number = dict(zip(arrays["cluster_numbers_"].tolist(), sizes, strict=True))
+    numbers = sorted(population.clusters)
+    return numbers, np.array([by_number.get(number, 0) for number in numbers], dtype=np.int64)
+
+
+def _row(
+    date: dt.date | None, population: Population, numbers: list[int], reference: Any
+) -> dict[str, Any]:
+    counts = np.array([population.dates[date][number] for number in numbers])
+    cells = int(counts.sum())
+    index = population_stability(counts, reference)
+    chance = (len(numbers) - 1) / max(cells, 1)
+    return {
+        "date": date.isoformat() if date else "undated",
+        "cells": cells,
+        "shares": (counts / max(cells, 1)).tolist(),
+        "distance": population.distances[date].mean,
+        "index": index,
+        "chance": chance,
+        "shifted": index > max(_SHIFT, _TIMES_CHANCE * chance),
+    }
+
+
+def _plot(rows: list[dict[str, Any]], numbers: list[int]) -> Plot:
+    shares = 100 * np.array([row["shares"] for row in rows]).T
+    places = np.arange(len(rows))
+    with style():
+        figure = new_figure(WIDTH, 3.4)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        floor = np.zeros(len(rows))
+        for number, share in zip(numbers, shares, strict=True):
+            colour = CATEGORIES[number % len(CATEGORIES)]
+            hatch = "//" if number // len(CATEGORIES) % 2 else None
+            above.bar(places, share, 0.9, floor, color=colour, label=str(number), hatch=hatch)
+            floor += share
+        above.set_ylabel("% of the cells")
+        above.set_title("Clusters by date")
+        figure.legend(loc="outside right upper", title="cluster")
+        below.bar(places, [row["distance"] for row in rows], 0.9, color=CATEGORIES[0])
+        below.set_ylabel("mean distance")
+        step = max(1, len(rows) // 12)
+        below.set_xticks(places[::step], [row["date"] for row in rows[::step]], rotation=30)
+        for axes in (above, below):
+            axes.grid(visible=True, axis="y")
+        alt = f"Stacked bars of the clusters' shares, and bars of mean distances, on {len(rows)} dates"
+        caption = (
+            "Share of every cluster in the cells of a date, and their mean distance to the clusters' "
+            "centres, the earliest date first."
+        )
+        return to_plot(figure, alt=alt, caption=caption)

@@ -1,0 +1,110 @@
+"""The map of the cells: its data are those of the store, and nothing in them is obeyed."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anabatch.config import ReportConfig
+from anabatch.report import cell_map
+from anabatch.report.build import build_report
+from anabatch.report.pictures import crop_thumbnail
+from anabatch.report.population import read_population
+from anabatch.report.source import Source
+
+
+@pytest.fixture
+def source(finished):
+    return Source(finished.store, ReportConfig(), None, (), {})
+
+
+@pytest.fixture
+def facts(source):
+    return cell_map.section(source, read_population(source, source.generation("kmeans"))).facts
+
+
+def test_every_cell_stands_where_its_embedding_is(source, facts):
+    data = json.loads(str(facts["data"]))
+    cells = source.store.table("cells").to_pandas()
+    clusters = source.store.table("clusters").to_pandas().set_index("cell_id").cluster
+    embedding = source.store.array("embedding").compute(scheduler="sync")[:, :2]
+    assert facts["cells"] == facts["of"] == len(data["x"]) == len(cells)
+    for axis, column in enumerate("xy"):
+        low, high = embedding[:, axis].min(), embedding[:, axis].max()
+        places = {c.cell_id[:12]: e for c, e in zip(cells.itertuples(), embedding, strict=True)}
+        back = np.array(data[column]) / 65_535 * (high - low) + low
+        expected = [places[name][axis] for name in data["id"]]
+        np.testing.assert_allclose(back, expected, atol=(high - low) / 60_000)
+    (coloured,) = [one for one in data["colourings"] if one["name"] == "cluster"]
+    names = [coloured["keys"][place]["name"] for place in coloured["of"]]
+    short = {name[:12]: str(number) for name, number in clusters.items()}
+    assert names == [short[name] for name in data["id"]]
+
+
+def test_labels_and_dates_are_those_of_the_images(source, facts):
+    data = json.loads(str(facts["data"]))
+    for name, expected in (("label", "homogeneous"), ("date", "2024-01-02")):
+        (one,) = [found for found in data["colourings"] if found["name"] == name]
+        told = {
+            data["images"][image]["file"]: one["keys"][place]["name"]
+            for image, place in zip(data["image"], one["of"], strict=True)
+        }
+        (file,) = [file for file in told if "001_plate" in file]
+        assert told[file] == expected
+
+
+def test_pictures_are_the_cells_own(source, facts, monkeypatch):
+    data = json.loads(str(facts["data"]))
+    _, _, text = facts["sheet"]["uri"].partition("base64,")
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
+    crops = source.store.array("crops").compute(scheduler="sync")
+    ids = [name[:12] for name in source.store.table("cells").to_pandas().cell_id]
+    assert sorted(data["picture"]) == list(range(len(ids)))
+    for name, place in zip(data["id"], data["picture"], strict=True):
+        y, x = np.array(divmod(place, data["columns"])) * cell_map.SIDE
+        shown = sheet[y : y + cell_map.SIDE, x : x + cell_map.SIDE]
+        exact = crop_thumbnail(crops[ids.index(name)], cell_map.SIDE)
+        assert np.abs(shown - exact).mean() < 6
+    monkeypatch.setattr(cell_map, "THUMBNAILS", 5)
+    few = cell_map.section(source, read_population(source, source.generation("kmeans"))).facts
+    assert sorted(json.loads(str(few["data"]))["picture"])[-6:] == [-1, 0, 1, 2, 3, 4]
+
+
+def test_nothing_in_the_data_can_end_the_element(facts, hostile_name):
+    text = str(facts["data"])
+    assert not set("<>&") & set(text)
+    files = [image["file"] for image in json.loads(text)["images"]]
+    assert any("<script>alert(1)" in name for name in files)
+    assert not any(hostile_name in name for name in files)  # its invisible characters are escapes
+
+
+def test_the_policy_lets_run_this_script_and_no_other(finished, tmp_path):
+    out = build_report(finished.store, tmp_path / "r.html", config=ReportConfig())
+    page = out.read_text(encoding="utf-8")
+    scripts = re.findall(r"<script(?: [^>]*)?>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 2  # the data, and what draws them
+    digest = base64.b64encode(hashlib.sha256(scripts[1].encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.endswith(f"script-src 'sha256-{digest}'")
+    assert "unsafe-eval" not in policy
+    assert not re.search(r"innerHTML|eval\(|new Function|fetch\(|XMLHttp", scripts[1])
+
+
+def test_many_dates_share_colours_in_order():
+    names = [f"2024-01-{day:02d}" for day in range(1, 31)]
+    found = cell_map._in_order(names[::-1])
+    assert len(found["keys"]) == 12
+    assert found["of"] == sorted(found["of"], reverse=True)
+    assert found["keys"][0]["name"].startswith("2024-01-01 to ")
+
+
+def test_rare_labels_are_grey_together():
+    values = [f"l{number}" for number in range(10) for _ in range(10 - number)]
+    found = cell_map._most_frequent(values)
+    assert [key["name"] for key in found["keys"]] == [f"l{n}" for n in range(7)] + ["3 others"]
+    assert found["of"][-1] == 7

@@ -1,0 +1,198 @@
+"""What the report tells of clusters: profiles, enriched labels, drift, numbers of clusters, parts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anabatch.clustering.choice import KScores, KStudy
+from anabatch.config import ReportConfig
+from anabatch.errors import ConfigurationError
+from anabatch.report import (
+    cluster_parts,
+    cluster_profiles,
+    drift,
+    new_kind,
+    number_of_clusters,
+)
+from anabatch.report.build import build_part_report, build_report
+from anabatch.report.population import Members, Population, Tally, read_population
+from anabatch.report.source import Source
+from anabatch.stages import choose_k
+from anabatch.stages.population import Generation
+
+
+def source_of(laboratory):
+    return Source(laboratory.store, ReportConfig(cells_per_cluster=4), None, (), {})
+
+
+def population_of(source):
+    return read_population(source, source.generation("kmeans"))
+
+
+def test_means_of_a_cluster_are_those_of_its_cells(full):
+    source = source_of(full)
+    facts = cluster_profiles.section(source, population_of(source)).facts
+    cells = source.store.table("cells").to_pandas()
+    cells = cells.merge(source.store.table("clusters").to_pandas(), on="cell_id")
+    for row in facts["rows"]:
+        here = cells[cells.cluster == row["number"]]
+        assert row["cells"] == len(here)
+        assert row["cell"] == pytest.approx(here.area_px.mean())
+        nuclei = here.nucleus_area_px[here.nucleus_area_px > 0]
+        assert row["nucleus"] == pytest.approx(nuclei.mean())
+        assert row["brightness"] == pytest.approx(100 * here.mean_intensity.mean() / 255)
+        judged = here.mitotic.dropna()
+        assert row["judged"] == len(judged)
+        expected = judged.astype(float).mean() if len(judged) else None
+        assert row["mitotic"] == (pytest.approx(expected) if len(judged) else None)
+
+
+def test_pixels_of_doubled_images_are_brought_to_the_reference(full):
+    source = source_of(full)
+    before = population_of(source).clusters[0].measures["cell"].mean
+    doubled = dict.fromkeys(source.pixels_per_reference_pixel, 2.0)
+    source.__dict__["pixels_per_reference_pixel"] = doubled
+    assert population_of(source).clusters[0].measures["cell"].mean == pytest.approx(before / 4)
+
+
+def test_a_tally_leaves_out_what_is_not_known():
+    assert Tally().mean is None
+    tally = Tally()
+    tally.add(np.array([1.0, np.nan, 3.0]))
+    tally.add(np.array([np.nan]))
+    assert (tally.mean, tally.cells) == (2.0, 2)
+
+
+def test_labels_that_all_cells_have_tell_nothing(full):
+    source = source_of(full)
+    images = list(source.images)
+    source.__dict__["labels"] = {
+        image: (("pattern", "golgi"), ("antigen", f"a{number % 2}"), ("status", "positive"))
+        for number, image in enumerate(images)
+    }
+    facts = cluster_profiles.section(source, population_of(source)).facts
+    assert facts["common"] == ["golgi"]
+    named = {one["label"] for row in facts["rows"] for one in row["labels"]}
+    assert named <= {"a0", "a1"}
+
+
+def test_a_label_is_tested_by_groups_and_not_by_cells(full):
+    source = source_of(full)
+    members = {0: Members(), 1: Members()}
+    images, labels, groups = [f"i{n}" for n in range(24)], {}, {}
+    for number, image in enumerate(images):
+        has = number < 12
+        labels[image] = (("pattern", "golgi" if has else "other"),)
+        groups[image] = f"g{number // 2}"  # two images of every serum
+        members[int(has)].images[image] = 40
+        members[int(not has)].images[image] = 5
+    for one in members.values():
+        one.size = sum(one.images.values())
+    population = Population(1, members)
+    source.__dict__.update({"labels": labels, "groups": groups})
+    facts = cluster_profiles.section(source, population).facts
+    assert facts["groups"] == 12
+    assert facts["tested"] == 4
+    found = {(row["label"], row["cluster"]): row for row in facts["enriched"]}
+    assert set(found) == {("golgi", 1), ("other", 0)}
+    row = found["golgi", 1]
+    assert (row["leaning"], row["groups"], row["others_leaning"], row["others"]) == (6, 6, 0, 6)
+    assert row["p"] == pytest.approx(1 / 924)  # one of the ways to choose 6 of 12
+
+
+def test_a_date_with_other_shares_has_shifted(full):
+    source = source_of(full)
+    population = population_of(source)
+    model = source.generation("kmeans")
+    facts = drift.section(source, population, model).facts
+    assert [row["date"] for row in facts["rows"]] == ["undated"]  # the drawn clusters have no date
+    assert facts["rows"][0]["cells"] == 33
+    assert (
+        "sizes" not in model.components
+    )  # an older generation: the counts of its last pass stand in
+    assert facts["rows"][0]["index"] < 0.01
+    assert facts["shifted"] == 0
+    population.dates[None].clear()
+    population.dates[None].update({0: 300})
+    moved = drift.section(source, population, model).facts["rows"][0]
+    assert moved["shifted"]
+    assert moved["shares"] == [1.0, 0.0, 0.0]
+    population.dates[None].update({0: -299})
+    assert not drift.section(source, population, model).facts["rows"][0]["shifted"]  # of one cell
+
+
+def test_sizes_of_the_fit_are_by_number(full):
+    source = source_of(full)
+    model = source.generation("kmeans")
+    sized = replace(model, components=model.components | {"sizes": [1, 1, 2]})
+    facts = drift.section(source, population_of(source), sized).facts
+    assert facts["reference"] == [0.25, 0.25, 0.5]
+
+
+def study(laboratory, name="archive"):
+    studies = [KStudy(k, np.zeros((k, 2)), 0.5 - k / 20, 0.01, 0.9, 0.02) for k in (2, 3, 4)]
+    scores = KScores(33, np.array([9.0, 4, 3]), np.array([9.0, 8, 7]), np.array([4.0, 3, 3]))
+    generation = Generation(laboratory.store.root, choose_k.KIND, name, 1, "s", {}, 9, "run-1")
+    written = choose_k.finish(generation, (studies, scores), (studies, scores))
+    laboratory.state.put(written.actions)
+
+
+def test_what_spoke_for_numbers_of_clusters_is_drawn_twice(full):
+    source = source_of(full)
+    absent = number_of_clusters.section(source, "mine")
+    assert absent.command == "anabatch cluster --name mine --choose-k 2..12"
+    study(full)
+    facts = number_of_clusters.section(source, "archive").facts
+    assert [row["k"] for row in facts["rows"]] == [2, 3, 4]
+    assert (facts["suggested"], facts["knee"], facts["rises"]) == (2, 3, False)
+    assert len(facts["plots"]) == 2
+    assert "33 cells" in facts["plots"][0].caption
+
+
+def test_a_new_kind_is_shown_while_its_clusters_stand(full):
+    source = source_of(full)
+    assert new_kind.section(source).absent
+    cells = source.store.table("cells").to_pandas()
+    part = cells.part[0]
+    names = cells[cells.part == part].cell_id.to_numpy()[:3].astype(str)
+    model = source.generation("kmeans")
+    generation = Generation(
+        full.store.root, "novelty", "archive", 1, "s", {part: len(names)}, 9, "run-1"
+    )
+    facts = {"model": model.part, "beyond": 5, "together": 3, "new": 30}
+    arrays = {"center": np.zeros(3), "cell_ids": names[::-1]}
+    full.state.put(generation.write(arrays, facts).actions)
+    shown = new_kind.section(source).facts
+    assert [cell["title"].split(" · ")[2] for cell in shown["cells"]] == [
+        f"cell {name}" for name in names[::-1]
+    ]
+    (proposal,) = [a for a in full.state.stage("model") if a.unit.startswith("novelty/")]
+    full.state.put([replace(proposal, components=facts | {"model": "another"})])
+    assert new_kind.section(source).absent
+
+
+def test_a_part_has_a_report_of_its_own(full, tmp_path):
+    with pytest.raises(ConfigurationError, match="mine"):
+        build_part_report(full.store, tmp_path / "x.html", name="mine", config=ReportConfig())
+    source = source_of(full)
+    assert cluster_parts.section(source).absent
+    model = source.generation("kmeans")
+    where = {"where": "label = '<b>x</b>'"}
+    named = replace(model, unit="kmeans/mine/000001", components=model.components | where)
+    assigned = [
+        replace(
+            a, unit=a.unit.replace("archive:", "mine:"), components=a.components | {"selected": 7}
+        )
+        for a in full.state.stage("cluster")
+    ]
+    full.state.put([named, *assigned])
+    (row,) = cluster_parts.section(source).facts["rows"]
+    assert (row["name"], row["cells"], row["k"]) == ("mine", 14, 3)
+    out = build_part_report(full.store, tmp_path / "mine.html", name="mine", config=ReportConfig())
+    page = out.read_text(encoding="utf-8")
+    assert "&lt;b&gt;x&lt;/b&gt;" in page
+    assert "<b>x" not in page
+    assert page.count("<section") == 7
+    whole = build_report(full.store, tmp_path / "r.html", config=ReportConfig())
+    assert "mine" in whole.read_text(encoding="utf-8")
