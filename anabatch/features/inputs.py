@@ -87,13 +87,13 @@ def preprocess(
         The crops have another shape or type, or the masks another shape than the crops.
     """
     levels = grey_levels(crops)
-    if masks is None:
-        channels = np.repeat(levels[..., np.newaxis], 3, axis=-1)
-    else:
-        channels = _parted(levels, masks)
+    channels = levels[..., np.newaxis] if masks is None else _parted(levels, masks)
+    inputs = np.empty((*levels.shape, 3), dtype=np.float32)
     if method == "unit":
-        return np.asarray(channels / np.float32(255))
-    return np.asarray(channels - _IMAGENET_MEANS)
+        inputs[...] = channels / np.float32(255)  # of one channel, where all three are alike
+    else:
+        np.subtract(channels, _IMAGENET_MEANS, out=inputs)
+    return inputs
 
 
 def _parted(levels: NDArray[np.float32], masks: NDArray[Any]) -> NDArray[np.float32]:

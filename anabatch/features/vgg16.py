@@ -180,7 +180,9 @@ class VGG16Features:
 
     def _forward(self, crops: NDArray[Any], masks: NDArray[Any] | None) -> NDArray[np.float32]:
         """Return the features of at most one batch, as the network gives them."""
-        inputs = np.zeros((self.config.batch, SIDE, SIDE, 3), dtype=np.float32)
-        inputs[: len(crops)] = preprocess(crops, self.config.preprocessing, masks)
+        inputs = preprocess(crops, self.config.preprocessing, masks)
+        if len(crops) < self.config.batch:  # every batch has one shape: results depend on it
+            missing = ((0, self.config.batch - len(crops)), (0, 0), (0, 0), (0, 0))
+            inputs = np.pad(inputs, missing)
         with device_scope(self.config.device):
             return np.asarray(self._model.predict_on_batch(inputs))[: len(crops)]

@@ -290,8 +290,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for contestant in contestants(options, Path(folder)):
             results[contestant.name] = compare(contestant, sets, options.keep)
             log.info("compared", features=contestant.name)
-    best = options.weights[-1].name if options.weights else "shipped"
-    sys.stdout.write("\n".join([*table(results), "", *differences(results, best)]) + "\n")
+    lines = table(results)
+    for best in ("shipped", *(path.name for path in options.weights)):
+        lines += ["", *differences(results, best)]
+    sys.stdout.write("\n".join(lines) + "\n")
     if options.record:
         update_entry(SHIPPED, {"quality": quality(results, sets)})
 
