@@ -1,6 +1,7 @@
 """Every extractor that there is keeps to what all promise; and the checks see what does not."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from anabatch.features.recipe import features_digest
 
 CHECKS = pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 LBP = Subject(extractor_for, FeaturizeConfig(extractor="lbp"))
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "preprocessing": "keras",
     "channels": "nucleus-cytoplasm-mask",
     "pooling": "average",

@@ -194,7 +194,9 @@ def test_the_scale_bar_is_not_seen_and_holds_no_mask():
     signal[49:51, 34:250] = 190
     signal[300:360, 400:460] += 100
     fields, _ = recipe.prepare([signal], [1.0], CONFIG, 30.0)
-    top, left, bottom, right = fields[0].scale_bar
+    box = fields[0].scale_bar
+    assert box is not None
+    top, left, bottom, right = box
     assert fields[0].signal[top:bottom, left:right].max() < 40
     labels = np.zeros(signal.shape, np.int32)
     labels[20:50, 40:70] = 1  # on the bar

@@ -1,6 +1,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from anabatch.segmentation.scale_bar import clear_scale_bar, find_scale_bar, without_scale_bar
 from anabatch.simulate import field as simulation
 from anabatch.simulate.field import simulate_field
-from anabatch.simulate.optics import BAR
+from anabatch.simulate.optics import BAR, draw_optics
 from anabatch.training.fields import as_jpeg
 
 PATTERNS = ("homogeneous", "cytoplasmic fibrillar", "negative")
@@ -18,11 +19,10 @@ PATTERNS = ("homogeneous", "cytoplasmic fibrillar", "negative")
 @pytest.fixture
 def draw(monkeypatch):
     """Draw fields that have a scale bar, or have none."""
-    optics = simulation.draw_optics
 
     def field(seed, pattern, *, bar, pixels=1.0):
         monkeypatch.setattr(
-            simulation, "draw_optics", lambda *a, **k: replace(optics(*a, **k), bar=bar)
+            simulation, "draw_optics", lambda *a, **k: replace(draw_optics(*a, **k), bar=bar)
         )
         return simulate_field(
             seed, [pattern], size=(1296, 966), pixels_per_reference_pixel=pixels
@@ -163,7 +163,7 @@ def test_without_a_bar_masks_stay():
 @pytest.mark.skipif("ANABATCH_REAL_DATA" not in os.environ, reason="ANABATCH_REAL_DATA is not set")
 def test_every_real_field_has_its_bar():
     """All but one, of another microscope, which has none."""
-    places = {}
+    places: dict[Any, list[Path]] = {}
     for path in sorted(Path(os.environ["ANABATCH_REAL_DATA"]).rglob("*.jpg")):
         with Image.open(path) as image:
             signal = np.ascontiguousarray(np.asarray(image)[..., 1])

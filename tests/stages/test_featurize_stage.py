@@ -33,7 +33,7 @@ def described(store, config, cells):
         run="r",
     )
     written = featurize(batch, cells)
-    part = Part(store, written.path)
+    part = Part(store, str(written.path))
     (rows, _), _ = part.array_info("features")
     return part.array("features", 0, rows)
 
@@ -59,11 +59,11 @@ def test_the_recipe_follows_what_determines_features_alone():
     assert dict(plain.parameters) == {"preprocessing": "unit", "batch": 64}
     assert set(plain.models) == {"weights"}
     assert featurize_recipe(FeaturizeConfig(device="cuda")).digest == plain.digest
-    for change in (
-        {"pooling": "average"},
-        {"precision": "mixed_bfloat16"},
-        {"channels": "nucleus-cytoplasm-mask"},
-        {"extractor": "lbp"},
+    for other in (
+        FeaturizeConfig(pooling="average"),
+        FeaturizeConfig(precision="mixed_bfloat16"),
+        FeaturizeConfig(channels="nucleus-cytoplasm-mask"),
+        FeaturizeConfig(extractor="lbp"),
     ):
-        assert featurize_recipe(FeaturizeConfig(**change)).digest != plain.digest
+        assert featurize_recipe(other).digest != plain.digest
     assert featurize_recipe(FeaturizeConfig(extractor="lbp")).models == {}

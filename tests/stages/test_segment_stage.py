@@ -87,6 +87,8 @@ def test_an_image_without_cells_is_a_state_of_both_stages(batch):
     assert (empty.outcome, empty.reason) == (NO_CELLS, NO_CONTRAST)
     assert empty.components["proposed"] == {"nuclei": 0, "cells": 0}
     row = empty.first_row
-    assert not Part(batch.store, empty.part).array(empty.components["array"], row, row + 1).any()
+    assert (
+        not Part(batch.store, str(empty.part)).array(empty.components["array"], row, row + 1).any()
+    )
     outcomes = {action.unit: action.outcome for action in cut(batch, segmented).actions}
     assert outcomes == {"field": OK, "bar": OK, "empty": NO_CELLS}

@@ -1,6 +1,7 @@
 """Comparing features: readers against explicit refits, cells of pictures, the command."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,13 +106,14 @@ def test_a_picture_under_two_names_is_one(tmp_path):
         signal = FIELD.signal if name.startswith("Homogene") else FIELD.signal // 2
         Image.fromarray(signal).save(path)
     (tmp_path / "notes.txt").write_text("no picture")
-    found = real_cells(tmp_path, Drawn())
+    drawn: Any = Drawn()
+    found = real_cells(tmp_path, drawn)
     assert found.names.tolist() == ["Centromere", "Homogene"]
     assert found.groups.tolist() == [0] * 7 + [1] * 7
     assert len(found.answerable().crops) == 0  # one picture a pattern: nobody could know
     assert found.capped(3).groups.tolist() == [0] * 3 + [1] * 3
     with pytest.raises(ValueError, match="no pictures"):
-        real_cells(tmp_path / "Nucleaire" / "nothing", Drawn())
+        real_cells(tmp_path / "Nucleaire" / "nothing", drawn)
 
 
 def test_simulated_cells_repeat_and_go_round_the_patterns(monkeypatch):
