@@ -147,13 +147,13 @@ def touching_cells_are_two(subject: Subject) -> None:
 
 
 def sixteen_bits_are_as_good(subject: Subject) -> None:
-    """Find the same cells in the same picture of 16 bits."""
+    """Find the same cells in the same picture of 16 bits, all of them used or the lower ones alone."""
     eight = subject.segment(FIELD.signal)
-    sixteen = subject.segment(FIELD.signal.astype(np.uint16) * 257)
-    if subject.trained:
-        _require_all(subject, FIELD, eight)
-        _require_all(subject, FIELD, sixteen)
-        _require_alike(eight, sixteen, "8 and 16 bits")
+    for factor in (257, 4, 1):
+        sixteen = subject.segment(FIELD.signal.astype(np.uint16) * factor)
+        if subject.trained:
+            _require_all(subject, FIELD, sixteen)
+            _require_alike(eight, sixteen, f"8 bits and 16 of {factor} times the levels")
 
 
 def the_scale_is_followed(subject: Subject) -> None:

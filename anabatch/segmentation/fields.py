@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.segmentation.channels import to_reference
+from anabatch.segmentation.depth import filled, unused_bits
 from anabatch.segmentation.scale_bar import find_scale_bar, without_scale_bar
 from anabatch.segmentation.visibility import visible
 
@@ -27,7 +28,7 @@ class Field:
     Attributes
     ----------
     signal : ndarray of uint8 or uint16, shape (h, w)
-        Its scale bar is filled.
+        Its scale bar is filled, and so are the bits that its camera left empty.
     source_shape : tuple of int
         (H, W) of the image as it came.
     scale_bar : tuple of int or None
@@ -58,6 +59,7 @@ def read_fields(
 
 
 def _read_field(signal: NDArray[Any], scale: float, config: SegmentConfig) -> Field:
+    signal = filled(signal, unused_bits(signal))
     bar = find_scale_bar(signal)
     reference = to_reference(without_scale_bar(signal, bar), scale)
     shape = (signal.shape[0], signal.shape[1])

@@ -31,6 +31,7 @@ from skimage.segmentation import watershed
 
 from anabatch.errors import DeviceError
 from anabatch.segmentation.channels import to_reference
+from anabatch.segmentation.depth import filled, unused_bits
 from anabatch.segmentation.labels import count
 from anabatch.segmentation.models import segmentation_digest
 from anabatch.segmentation.recipe import mean_diameter
@@ -148,6 +149,7 @@ def _remake(config: SegmentConfig, threads: int) -> WatershedSegmenter:
 
 
 def _segment(signal: NDArray[Any], scale: float, diameter: float) -> Segmentation:
+    signal = filled(signal, unused_bits(signal))
     bar = find_scale_bar(signal)
     shape = (signal.shape[0], signal.shape[1])
     grey = to_reference(without_scale_bar(signal, bar), scale * diameter / DIAMETER)
