@@ -16,6 +16,7 @@ import numpy as np
 
 from anabatch.segmentation import diameter, recipe, results, visibility
 from anabatch.segmentation.channels import scaled
+from anabatch.segmentation.depth import filled, unused_bits
 from anabatch.segmentation.equalisation import contrast_grid, equalized
 from anabatch.segmentation.finishing import make_consistent, to_source
 from anabatch.segmentation.models import uses_nuclei
@@ -51,9 +52,9 @@ LARGEST_FIELD = 16.0
 
 # Pixels of the upper left corner in which a scale bar is looked for.
 _CORNER = 6144
-# Rows of the chunks for filters of the whole image, in reference pixels. Chunks side by side are
-# held together.
-_CHUNK = 512
+# Rows of the chunks for filters of the whole image, in reference pixels, and how many chunks side by
+# side are held together.
+_CHUNK, _TOGETHER = 512, 2
 # In nucleus diameters. Averages reach four.
 _NARROWEST = 5
 # Reference pixels of the middle that tell the nuclei's size: the largest field's.
@@ -121,8 +122,9 @@ def segment_mosaic(
     """
     config, terms = networks.config, Terms(networks.config, block, folder)
     shape = signal.shape[0], signal.shape[1]
-    bar = find_scale_bar(signal[:_CORNER, :_CORNER])
-    reference = _to_reference(_without_bar(signal, bar), pixels_per_reference_pixel, terms)
+    image = _filled(signal)
+    bar = find_scale_bar(image[:_CORNER, :_CORNER])
+    reference = _to_reference(_without_bar(image, bar), pixels_per_reference_pixel, terms)
     if not visible(reference, config.nucleus_diameter, _CHUNK):
         return _nothing_seen(shape, bar, terms)
     size = _size_from_image(reference, networks, terms)
@@ -158,12 +160,19 @@ def _nothing_seen(shape: tuple[int, int], bar: Box | None, terms: Terms) -> Segm
     return replace(results.nothing_seen((0, 0), bar), nuclei=empty, cells=empty)
 
 
-def _without_bar(signal: NDArray[Any], bar: Box | None) -> Image:
-    if bar is None:
+def _filled(signal: NDArray[Any]) -> Image:
+    unused = unused_bits(signal)
+    if not unused:
         return signal
-    filled = without_scale_bar(signal[:_CORNER, :_CORNER], bar)
+    return Pointwise(lambda pixels, _: filled(pixels, unused), (signal,), signal.dtype)
+
+
+def _without_bar(image: Image, bar: Box | None) -> Image:
+    if bar is None:
+        return image
+    corner = without_scale_bar(image[:_CORNER, :_CORNER], bar)
     top, left, bottom, right = bar
-    return Patched(signal, filled[top:bottom, left:right].copy(), (top, left))
+    return Patched(image, corner[top:bottom, left:right].copy(), (top, left))
 
 
 def _to_reference(signal: Image, pixels: float, terms: Terms) -> Image:
@@ -222,12 +231,14 @@ def _chunks(side: int) -> tuple[int, int]:
 
 
 def _computed(image: Any, change: Callable[[Any], Any]) -> Iterator[NDArray[Any]]:
-    """Compute a Dask array row of chunks by row of chunks, so that no more than one is held.
+    """Compute a Dask array some chunks at a time, so that no more than these are held.
 
     In this process and thread: it is a worker's, and its cluster knows nothing of images.
     """
     for row in range(image.numblocks[0]):
-        yield change(image.blocks[row]).compute(scheduler="synchronous")
+        for first in range(0, image.numblocks[1], _TOGETHER):
+            chunks = image.blocks[row, first : first + _TOGETHER]
+            yield change(chunks).compute(scheduler="synchronous")
 
 
 def _as_float(image: NDArray[Any], _: Window) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ every number that comes out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from anabatch.segmentation.scratch import DiskImage
     from anabatch.segmentation.tiling import Grid, TileNetwork
     from anabatch.segmentation.views import Image
+
+
+# Columns that are worked on together.
+_COLUMNS = 1024
+
+
+@dataclass
+class _Band:
+    """The weighted sums of what tiles say, and of the weights, of a row of tiles.
+
+    `start` is the first row in the padded image.
+    """
+
+    total: NDArray[np.float32]
+    weight: NDArray[np.float64]
+    start: int = 0
 
 
 def run_network(
@@ -48,20 +65,19 @@ def run_network(
     """
     grid = plan_grid(shape, config.tile, config.tile_overlap)
     tiles = (_tile(channels, grid, row, column) for row, column in grid.corners)
-    answers = run_batches(network, tiles, config.tiles_per_batch)
+    answers = run_batches(network, tiles, config.tiles_at_once)
     weights = fading(grid.tile)
-    total = np.zeros((3, grid.tile[0], grid.padded[1]), np.float32)
-    weight = np.zeros((grid.tile[0], grid.padded[1]), np.float64)
-    done = 0
+    band = _Band(
+        total=np.zeros((3, grid.tile[0], grid.padded[1]), np.float32),
+        weight=np.zeros((grid.tile[0], grid.padded[1]), np.float64),
+    )
     for start, corners in groupby(grid.corners, key=lambda corner: corner[0]):
-        _write(output, grid, done, total[:, : start - done] / weight[: start - done])
-        total, weight = _moved(total, start - done), _moved(weight, start - done)
-        done = start
+        _advance(output, grid, band, start - band.start)
         for _, column in corners:
             part = slice(column, column + grid.tile[1])
-            total[:, :, part] += next(answers) * weights
-            weight[:, part] += weights
-    _write(output, grid, done, total / weight)
+            band.total[:, :, part] += next(answers) * weights
+            band.weight[:, part] += weights
+    _advance(output, grid, band, grid.tile[0])
 
 
 def _tile(
@@ -83,21 +99,34 @@ def _tile(
     return tile
 
 
-def _moved(band: NDArray[Any], rows: int) -> NDArray[Any]:
-    """Return a band so many rows further down."""
-    moved = np.zeros_like(band)
-    left = band.shape[-2] - rows
-    if left > 0:
-        moved[..., :left, :] = band[..., rows:, :]
-    return moved
+def _advance(output: DiskImage, grid: Grid, band: _Band, rows: int) -> None:
+    """Write the first rows of a band, which are finished, and move the others up."""
+    for left in range(0, band.weight.shape[1], _COLUMNS):
+        part = slice(left, left + _COLUMNS)
+        total, weight = band.total[:, :, part], band.weight[:, part]
+        _write(output, grid, (band.start, left), total[:, :rows] / weight[:rows])
+        for values in (total, weight):
+            kept = values.shape[-2] - rows
+            values[..., :kept, :] = values[..., rows:, :]
+            values[..., kept:, :] = 0
+    band.start += rows
 
 
-def _write(output: DiskImage, grid: Grid, start: int, rows: NDArray[Any]) -> None:
-    """Write finished rows of the padded image, the padding taken off."""
-    first = max(start, grid.before[0])
-    last = min(start + rows.shape[1], grid.before[0] + grid.shape[0])
-    if first >= last:
+def _write(output: DiskImage, grid: Grid, corner: tuple[int, int], block: NDArray[Any]) -> None:
+    """Write a block of the padded image, the padding taken off."""
+    spans = [
+        (max(start, before), min(start + extent, before + length))
+        for start, extent, before, length in zip(
+            corner, block.shape[1:], grid.before, grid.shape, strict=True
+        )
+    ]
+    if any(first >= last for first, last in spans):
         return
-    columns = slice(grid.before[1], grid.before[1] + grid.shape[1])
-    place = slice(first - grid.before[0], last - grid.before[0])
-    output[:, place] = rows[:, first - start : last - start, columns]
+    to, of = (
+        tuple(
+            slice(first - origin, last - origin)
+            for (first, last), origin in zip(spans, origins, strict=True)
+        )
+        for origins in (grid.before, corner)
+    )
+    output[(slice(None), *to)] = block[(slice(None), *of)]
