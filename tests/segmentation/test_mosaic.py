@@ -141,6 +141,7 @@ VARIANTS = {
     "fine": (lambda signal: np.kron(signal, np.ones((2, 2), np.uint8)), 2.0, {}),
     "between": (lambda signal: signal, 1.3, {}),
     "sixteen bits": (lambda signal: signal.astype(np.uint16) * 257, 1.0, {}),
+    "ten bits of sixteen": (lambda signal: signal.astype(np.uint16) * 4, 1.0, {}),
     "one pass": (lambda signal: signal, 1.0, {"recipe": "one-pass"}),
     "size from the image": (lambda signal: signal, 1.0, {"diameter": "auto"}),
 }
