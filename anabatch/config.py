@@ -126,8 +126,10 @@ class SegmentConfig(Section):
         Longest side of the network's tiles in network pixels, a multiple of 16, and the share of
         it that neighbours overlap at least: by default two diameters.
     tiles_per_batch : int
-        Tiles of one shape that go through the network at once. The last batch is padded, so that
-        results do not depend on neighbours. A processor gains nothing from more than one.
+        Tiles of one shape that go through the network at once, and images that are worked on
+        together on a GPU. The last batch is padded, so that results do not depend on neighbours.
+        0 is 1 on a processor, which gains nothing from more, and 8 on a GPU. Like the device, it is
+        in no key.
     precision : {'float32', 'bfloat16'}
         Of the networks' weights and of what goes between them. `bfloat16` is faster where the
         device computes with it, at the cost of a few outlines.
@@ -150,9 +152,14 @@ class SegmentConfig(Section):
     min_size: Annotated[Integer, Field(ge=0)] = 15
     tile: Annotated[Integer, Field(ge=64, multiple_of=16)] = 448
     tile_overlap: Annotated[Real, Field(ge=0, lt=0.5)] = 0.16
-    tiles_per_batch: Count = 1
+    tiles_per_batch: Annotated[Integer, Field(ge=0)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def tiles_at_once(self) -> int:
+        """Tiles of a batch, as the device has it where nothing was said."""
+        return self.tiles_per_batch or (1 if self.device == "cpu" else 8)
 
     @model_validator(mode="after")
     def _an_estimate_needs_nuclei(self) -> Self:

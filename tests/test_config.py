@@ -282,3 +282,10 @@ def test_archive_names_are_safe_names_of_folders(name):
     assert Path("parts", name).parent == Path("parts")
     assert name.isascii()
     assert not name.startswith(".")
+
+
+def test_a_gpu_is_given_more_tiles_at_once_unless_something_is_said():
+    assert SegmentConfig().tiles_at_once == 1
+    assert SegmentConfig(device="cuda").tiles_at_once == 8
+    assert SegmentConfig(device="cuda", tiles_per_batch=3).tiles_at_once == 3
+    assert SegmentConfig(tiles_per_batch=3).tiles_at_once == 3

@@ -91,6 +91,8 @@ class CellposeNetwork:
         _load(net, state, file)
         self._net = FoldedNetwork(net.eval(), self._device, getattr(torch, precision))
         on_gpu = self._device.type == "cuda"
+        if on_gpu:
+            torch.cuda.synchronize()  # threads with streams of their own must find the weights there
         self._at_once = Halving(_GATE(self._run_on_gpu) if on_gpu else self._run)
         self._own = threading.local()
 

@@ -28,6 +28,8 @@ NETWORKS = {
 }
 """The parameters that name the networks of a recipe."""
 
+_NOT_KEYED = {"device", "tiles_per_batch", "nuclei_model", "cell_model"}
+
 _TIMEOUT = 60.0  # seconds without a byte
 
 
@@ -104,11 +106,11 @@ def _download(name: str, path: Path) -> None:
 def segmentation_parameters(config: SegmentConfig) -> dict[str, Any]:
     """Return the parameters that determine a segmentation beside weights, which have digests.
 
-    The device is left out: where networks run does not decide what they find.
+    The device is left out, and how much it is given at once: they do not decide what is found.
     """
     if config.recipe == "watershed":
         return config.model_dump(mode="json", include={"recipe", "nucleus_diameter"})
-    return config.model_dump(mode="json", exclude={"device", "nuclei_model", "cell_model"})
+    return config.model_dump(mode="json", exclude=_NOT_KEYED)
 
 
 def segmentation_weights(config: SegmentConfig) -> dict[str, str]:

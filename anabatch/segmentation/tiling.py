@@ -183,7 +183,7 @@ def run_tiled(
             alike[grids[index].tile].append(index)
     for indices in alike.values():
         tiles = (tile for index in indices for tile in cut(images[index], grids[index]))
-        answers = run_batches(network, tiles, config.tiles_per_batch)
+        answers = run_batches(network, tiles, config.tiles_at_once)
         for index in indices:
             own = np.stack([next(answers) for _ in grids[index].corners])
             outputs[index] = blend(own, grids[index])

@@ -110,7 +110,7 @@ class TwoPassSegmenter:
             return self._segment_fields(pairs)
         # Loaded here, not by several threads at once.
         _ = self.cell_network, uses_nuclei(self.config) and self.nucleus_network
-        return in_groups(self._segment_fields, pairs, self.config.tiles_per_batch)
+        return in_groups(self._segment_fields, pairs, self.config.tiles_at_once)
 
     def _segment_fields(self, pairs: Sequence[tuple[NDArray[Any], float]]) -> list[Segmentation]:
         """Segment images with their pixels a reference pixel."""

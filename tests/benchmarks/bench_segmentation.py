@@ -181,7 +181,7 @@ def compare(options: argparse.Namespace) -> None:
     alone = sum(network.alone() for network in networks)
     width, height = options.size
     say(f"{len(signals)} fields of {width} x {height}, {config.device}, {config.precision},")
-    say(f"{options.threads} threads, tiles up to {config.tile}, {config.tiles_per_batch} a batch")
+    say(f"{options.threads} threads, tiles up to {config.tile}, {config.tiles_at_once} a batch")
     say(f"ours: {wall / len(signals):.3f} s a field")
     say_shares(clock, wall, [shape for network in networks for shape in network.shapes], signals)
     say(f"  the networks' batches alone, one after another: {alone / wall:.0%} of our time")

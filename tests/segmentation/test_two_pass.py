@@ -126,7 +126,7 @@ def test_a_gpu_finds_the_same_cells(fields, together):
     assert (score(together[0].cells, found.cells, [0.9]).average_precision > 0.95).all()
 
 
-def test_images_one_behind_the_other_for_a_gpu_give_the_same(segmenter, fields, together):
+def test_images_one_behind_the_other_for_a_gpu_give_the_same(segmenter, fields):
     """The pipeline of a GPU, around networks that are on the processor."""
 
     class OnOneThread:
@@ -138,9 +138,13 @@ def test_images_one_behind_the_other_for_a_gpu_give_the_same(segmenter, fields, 
             torch.set_num_threads(1)  # in PyTorch a matter of every thread
             return self.network(tiles)
 
-    pipelined = TwoPassSegmenter(CONFIG.model_copy(update={"device": "cuda"}))
+    pooled = CONFIG.model_copy(update={"tiles_per_batch": 2})
+    plain = TwoPassSegmenter(pooled)
+    pipelined = TwoPassSegmenter(pooled.model_copy(update={"device": "cuda"}))
     for name in ("nucleus_network", "cell_network"):
+        vars(plain)[name] = getattr(segmenter, name)
         vars(pipelined)[name] = OnOneThread(getattr(segmenter, name))
     signals = [field.signal for field in fields]
-    for found, again in zip(together, pipelined.segment(signals, [1.0] * 3), strict=True):
+    expected = plain.segment(signals, [1.0] * 3)
+    for found, again in zip(expected, pipelined.segment(signals, [1.0] * 3), strict=True):
         same(found, again)
