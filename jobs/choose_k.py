@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anabatch.stages.population import Generation
     from anabatch.store.actions import Action
 
-    from .cluster import Subject
+    from .cluster_fit import Subject
     from .context import Context
 
 _MOST = 50

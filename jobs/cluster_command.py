@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from anabatch.store.live import CLUSTER_MODEL
 
 from . import choose_k, cluster, cluster_part
+from .cluster_fit import Subject
 from .cluster_options import Asked, check
 from .cluster_part import Request
 from .generations import sources
@@ -36,7 +37,7 @@ def _archive(context: Context, asked: Asked, ks: tuple[int, ...]) -> None:
     cluster.run(context, refit=asked.refit, add_new=asked.add_new)
     if ks:
         found = sources(context.store.state, "embedding")
-        subject = cluster.Subject(CLUSTER_MODEL, context.config.cluster, found)
+        subject = Subject(CLUSTER_MODEL, context.config.cluster, found)
         choose_k.run(context, subject, ks)
         context.commit()
 

@@ -18,7 +18,8 @@ from anabatch.stages.population import Source
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL
 from anabatch.store.selection import select_cells
 
-from .cluster import Subject, fit_and_assign
+from .cluster import fit_and_assign
+from .cluster_fit import Subject
 from .generations import current, sources
 
 if TYPE_CHECKING:

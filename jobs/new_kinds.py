@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from anabatch.compute import gather, task
 from anabatch.stages import new_kinds as stage
 from anabatch.stages.cluster import KIND as CLUSTERS
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.embed import embed_key
+from anabatch.stages.new_kinds import Far, Reach
 from anabatch.stages.population import Generation, fitted_rows
-from anabatch.store.live import CLUSTER, MODEL, cluster_unit
+from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL, cluster_unit
 
 from .generations import current
 
@@ -29,20 +32,54 @@ def standing_proposal(state: State, name: str) -> Action | None:
     return proposal
 
 
-def far_from_all(
-    context: Context, found: tuple[Source, ...], model: Action
-) -> tuple[list[tuple[Source, Action]], int, int]:
-    """Return the parts with cells far from all clusters, of those that the fit did not see.
+def described(context: Context, embedding: Action) -> dict[str, str]:
+    """Return the parts of the features that the embedding was made of, by cell parts.
 
-    Nothing is read but what the fit was on: how many cells are far stands in the ledger.
+    Features may be newer than their embedding: those are in none of its generations.
+    """
+    state, digest = context.store.state, str(embedding.part_digest)
+    found = {}
+    for action in state.stage(EMBED):
+        features = state.get(FEATURIZE, action.unit)
+        if features is None or features.part is None:
+            continue
+        if action.key == embed_key(str(features.part_digest), digest):
+            found[action.unit] = features.part
+    return found
+
+
+def far_of_parts(context: Context, model: Action) -> dict[str, Far]:
+    """Return what is far from all that a model was fitted on, by cell parts that the fit did not see.
+
+    Empty for generations that did not measure it.
+    """
+    quantile, reach = model.components.get("quantile"), model.components.get("reach")
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    if quantile is None or embedding is None:
+        return {}
+    fitted = fitted_rows(context.store.root, str(model.part))
+    kpca = str(embedding.part)
+    return {
+        path: Far(quantile, Reach(kpca, features, reach) if reach is not None else None)
+        for path, features in described(context, embedding).items()
+        if path not in fitted
+    }
+
+
+def far_from_all(
+    context: Context, found: tuple[Source, ...], far: dict[str, Far]
+) -> tuple[list[tuple[Source, Action]], int, int]:
+    """Return the parts with cells that are far, of those that the fit did not see.
+
+    Nothing is read: how many cells are far stands in the ledger.
 
     Parameters
     ----------
     context : Context
     found : tuple of Source
         The embedding of all cells.
-    model : Action
-        The generation of the clusters.
+    far : dict
+        As :func:`far_of_parts` gives it.
 
     Returns
     -------
@@ -51,13 +88,12 @@ def far_from_all(
     beyond, new : int
         Their far cells; and all cells that the fit did not see.
     """
-    fitted = fitted_rows(context.store.root, str(model.part))
     parts, beyond, new = [], 0, 0
     for source in found:
-        if source.live.path in fitted:
+        if source.live.path not in far:
             continue
         new += source.live.rows
-        action = context.store.state.get(CLUSTER, cluster_unit(source.live.path, _name(model)))
+        action = context.store.state.get(CLUSTER, cluster_unit(source.live.path))
         if action is not None and action.components.get("beyond"):
             parts.append((source, action))
             beyond += int(action.components["beyond"])
@@ -73,20 +109,26 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
         Whether one is proposed anew.
     """
     state, root = context.store.state, context.store.root
-    quantile = model.components.get("quantile")
     fresh = state.pending(lambda action: action.stage == CLUSTER)
-    if quantile is None or not fresh.put:
-        return False
-    parts, beyond, new = far_from_all(context, found, model)
+    far = far_of_parts(context, model) if fresh.put else {}
+    parts, beyond, new = far_from_all(context, found, far)
     if beyond < config.least_new:
         return False
     generation = _next(context, parts, model)
     components, threads = int(model.components["components"]), context.config.compute.threads
     rows = [
-        task(stage.far_rows, root, source, str(action.part), quantile, components, threads=threads)
+        task(
+            stage.far_rows,
+            root,
+            source,
+            str(action.part),
+            far[source.live.path],
+            components,
+            threads=threads,
+        )
         for source, action in parts
     ]
-    facts = (str(model.part), quantile, new, config.least_new)
+    facts = (str(model.part), model.components["quantile"], new, config.least_new)
     graph: Any = task(stage.propose, generation, gather(rows), *facts, threads=threads)
     written = context.cluster.backend.compute(graph)
     if written is None:
@@ -97,8 +139,8 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     (proposal,) = written.actions
     together = proposal.components["together"]
     text = (
-        f"cluster: {together} of {new} new cells lie together, and farther from all clusters than 999 "
-        "of 1,000 that these were fitted on. A NEW KIND? The report shows them; "
+        f"cluster: {together} of {new} new cells lie together, and farther from what the clusters were "
+        "fitted on than 999 of 1,000 cells. A NEW KIND? The report shows them; "
         "`anabatch cluster --add-new` gives them a cluster of their own"
     )
     context.reporter.warn("new_kind", text, job="cluster", cells=together, of=new)

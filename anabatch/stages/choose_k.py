@@ -8,7 +8,7 @@ import numpy as np
 
 from anabatch.clustering.choice import KScores, KStudy, knee, score_rows, study_k, suggest
 from anabatch.reduction import reduce_tree
-from anabatch.stages.cluster import new_model
+from anabatch.stages.cluster_fit import new_model
 from anabatch.stages.population import draw_pilot
 
 if TYPE_CHECKING:

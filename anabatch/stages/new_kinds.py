@@ -1,14 +1,24 @@
-"""New kinds of cells: those far from all clusters, of parts that came after the fit, put together."""
+"""New kinds of cells: those far from all that clusters were fitted on, put together.
+
+Far is a cell whose distance to its cluster's centre is beyond nearly all fitted ones, or whose features
+are farther from the kernel PCA's landmarks than nearly all fitted ones. The second sees what the first
+cannot: a radial kernel maps whatever is unlike all landmarks to one and the same place, which need not be
+far from a centre. It is the second landmark that counts: a fitted cell that is unlike all others may be a
+landmark itself, and near to that one by its own making.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.clustering.novelty import densest, is_new_kind
+from anabatch.clustering.novelty import QUANTILE, densest, is_new_kind
+from anabatch.kernels import expm1_kernel
 from anabatch.sampling import draw
+from anabatch.stages.population import draw_pilot, read_model
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
@@ -21,13 +31,114 @@ if TYPE_CHECKING:
 
 KIND = "novelty"
 
+_CHUNK = 1_024
+_REACH_ROWS = 10_000
+"""Rows by which the features' reach is measured."""
 _MOST_ROWS = 2_000
 """Rows of one part that are looked at, of those beyond the quantile."""
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far features may be from the landmarks, and where they lie.
+
+    Attributes
+    ----------
+    kpca : str
+        The part of the kernel PCA.
+    features : str
+        The part with the features of the rows in question.
+    distance : float
+        To the second landmark.
+    """
+
+    kpca: str
+    features: str
+    distance: float
+
+    def beyond(self, store: Path, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether rows of the features are beyond it, shape (len(rows),)."""
+        far = np.zeros(len(rows), dtype=np.bool_)
+        part = Part(store, self.features)
+        for start in range(0, len(rows), _CHUNK):
+            features = part.take("features", rows[start : start + _CHUNK])
+            distance = second_landmark(store, self.kpca, features)
+            far[start : start + len(features)] = distance > self.distance
+        return far
+
+
+@dataclass(frozen=True)
+class Far:
+    """What is far.
+
+    Attributes
+    ----------
+    quantile : float
+        Distance to the cluster's centre.
+    reach : Reach or None
+        The same of the features, where it was measured.
+    """
+
+    quantile: float
+    reach: Reach | None = None
+
+    def rows(
+        self, store: Path, distances: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return whether rows are far, shape (n,).
+
+        Parameters
+        ----------
+        store : Path
+        distances : ndarray of float32, shape (n,)
+            To their clusters' centres.
+        rows : ndarray of int64, shape (n,)
+            Their places in the part.
+        """
+        beyond: NDArray[np.bool_] = distances > self.quantile
+        return beyond if self.reach is None else beyond | self.reach.beyond(store, rows)
+
+
+@lru_cache(maxsize=2)
+def _landmarks(store: Path, path: str) -> tuple[NDArray[Any], NDArray[Any], float]:
+    arrays = read_model(store, path)
+    return arrays["center_"], arrays["landmarks_"], float(arrays["gamma_"])
+
+
+def second_landmark(store: Path, kpca: str, features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the distances of features to their second nearest landmarks, shape (n,)."""
+    center, landmarks, gamma = _landmarks(store, kpca)
+    kernel = expm1_kernel(features, center, landmarks, gamma)
+    place = max(-2, -kernel.shape[1])  # where there is one alone it has to do
+    second = np.partition(kernel, place, axis=1)[:, place].astype(np.float64)
+    # beyond what a float can tell of the kernel all is equally far
+    return np.asarray(np.sqrt(-np.log1p(np.maximum(second, -1 + 1e-12)) / gamma))
+
+
+def measure_reach(store: Path, sources: tuple[Source, ...], kpca: str, seed: int) -> float:
+    """Return the distance to the second landmark that 999 of 1,000 cells are within.
+
+    Parameters
+    ----------
+    store : Path
+    sources : tuple of Source
+        The features of all cells.
+    kpca : str
+        The part of the kernel PCA.
+    seed : int
+        Of the rows that are drawn.
+    """
+    pilot = draw_pilot(store, sources, _REACH_ROWS, seed)
+    distances = [
+        second_landmark(store, kpca, pilot[start : start + _CHUNK])
+        for start in range(0, len(pilot), _CHUNK)
+    ]
+    return float(np.quantile(np.concatenate(distances), QUANTILE, method="higher"))
+
+
 @dataclass(frozen=True, eq=False)
 class FarRows:
-    """Rows of one part that lie far from all clusters.
+    """Rows of one part that are far from all that the clusters were fitted on.
 
     Attributes
     ----------
@@ -43,10 +154,8 @@ class FarRows:
     total: int
 
 
-def far_rows(
-    store: Path, source: Source, clusters: str, quantile: float, components: int
-) -> FarRows:
-    """Read the live rows of one part beyond a distance.
+def far_rows(store: Path, source: Source, clusters: str, far: Far, components: int) -> FarRows:
+    """Read the live rows of one part that are far from all that the clusters were fitted on.
 
     Parameters
     ----------
@@ -55,19 +164,18 @@ def far_rows(
         The embedding.
     clusters : str
         The part with the rows' clusters.
-    quantile : float
-        The distance.
+    far : Far
     components : int
         Leading components of the embedding that count.
     """
     live = source.live.indices()
-    distances = Part(store, clusters).rows("clusters", ["distance"]).column("distance").to_numpy()
-    far = live[distances[live] > quantile]
+    column = Part(store, clusters).rows("clusters", ["distance"]).column("distance")
+    rows = live[far.rows(store, column.to_numpy()[live], live)]
     ids = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
     names = np.asarray(ids.to_pylist(), dtype=np.str_)
-    kept = np.sort(far[draw(names[far], _MOST_ROWS, 0)])
-    rows = Part(store, source.part).take(source.array, kept)[:, :components]
-    return FarRows(names[kept], np.asarray(rows, np.float32), len(far))
+    kept = np.sort(rows[draw(names[rows], _MOST_ROWS, 0)])
+    values = Part(store, source.part).take(source.array, kept)[:, :components]
+    return FarRows(names[kept], np.asarray(values, np.float32), len(rows))
 
 
 def propose(
@@ -78,7 +186,7 @@ def propose(
     new: int,
     least: int,
 ) -> WrittenPart | None:
-    """Write a proposal if the rows far from all clusters make one of their own.
+    """Write a proposal if the far rows make a cluster of their own.
 
     Parameters
     ----------
@@ -88,7 +196,7 @@ def propose(
     model : str
         The part of the clusters' generation.
     quantile : float
-        The distance that they are beyond.
+        Distance to the clusters' centres that 999 of 1,000 fitted cells are within.
     new : int
         Live rows of those parts.
     least : int
