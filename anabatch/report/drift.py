@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHIFT = 0.25
 """Population stability index from which shares are called shifted, by custom."""
 _TIMES_CHANCE = 3
-_ROWS = 60
+_ROWS = 60  # the latest
 
 
 def section(source: Source, population: Population | None, model: Action | None) -> Section:
@@ -47,7 +47,7 @@ def section(source: Source, population: Population | None, model: Action | None)
             "rows": rows[:_ROWS],
             "more": max(0, len(rows) - _ROWS),
             "shifted": sum(row["shifted"] for row in rows),
-            "plot": _plot(rows[::-1], numbers) if len(rows) > 1 else None,
+            "plot": _plot(rows[:_ROWS][::-1], numbers) if len(rows) > 1 else None,
         },
     )
 
