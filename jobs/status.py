@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from anabatch.archive.acquisition import acquisition_id
 from anabatch.errors import AnabatchError
 from anabatch.store.actions import DEFERRED, FAILED
-from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, LIST, SCAN, SEGMENT
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER,
+    CLUSTER_MODEL,
+    EMBED,
+    FEATURIZE,
+    LIST,
+    SCAN,
+    SEGMENT,
+)
 from anabatch.store.lock import holder
 from anabatch.store.root import RUNS, open_store
 
@@ -156,6 +166,11 @@ def _plain(stages: dict[str, Counts]) -> dict[str, dict[str, int]]:
     return {stage: asdict(counts) for stage, counts in stages.items()}
 
 
+def _of_a_part(action: Action) -> bool:
+    """Whether it is of clusters that nights leave as they are: those of a part of the archive."""
+    return action.stage == CLUSTER and not action.unit.startswith(f"{CLUSTER_MODEL}:")
+
+
 def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
     """Count, by archive, date and stage, what is done, pending, failed and deferred.
 
@@ -181,7 +196,7 @@ def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
         return day.stages[stage]
 
     for action in actions:
-        if action.stage not in STAGES:
+        if action.stage not in STAGES or _of_a_part(action):
             continue
         here = counts(action.stage, action.archive, action.date)
         is_planned = waiting.pop(action.identity, None) is not None

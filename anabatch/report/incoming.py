@@ -21,7 +21,17 @@ from anabatch.report.figures import (
 from anabatch.report.file_flags import file_flags
 from anabatch.report.section import Section
 from anabatch.store.actions import DEFERRED, FAILED
-from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SCAN, SEGMENT
+from anabatch.store.live import (
+    ANNOTATE,
+    CELLS,
+    CLUSTER,
+    CLUSTER_MODEL,
+    EMBED,
+    FEATURIZE,
+    MODEL,
+    SCAN,
+    SEGMENT,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -139,11 +149,23 @@ def _stages(source: Source) -> list[dict[str, Any]]:
     rows = []
     for stage, name in _STAGES.items():
         actions = [
-            a for a in source.store.state.stage(stage) if a.outcome not in (FAILED, DEFERRED)
+            a
+            for a in source.store.state.stage(stage)
+            if a.outcome not in (FAILED, DEFERRED) and _is_of_the_way(a)
         ]
         done: list[Action] = [a for a in actions if source.run and a.run == source.run]
         rows.append({"name": name, "total": len(actions), "added": len(done)})
     return rows
+
+
+def _is_of_the_way(action: Action) -> bool:
+    """Whether it is of what every night does, and not of what was asked for beside it."""
+    if action.stage == CLUSTER:
+        return action.unit.startswith(f"{CLUSTER_MODEL}:")
+    kind, _, rest = action.unit.partition("/")
+    return action.stage != MODEL or (
+        kind in ("kpca", "kmeans") and rest.startswith(f"{CLUSTER_MODEL}/")
+    )
 
 
 def _plot(days: dict[tuple[str, dt.date | None], Day]) -> Plot:

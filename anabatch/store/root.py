@@ -212,7 +212,9 @@ class Store:
                 continue
             kind = action.part.split("/")[1]
             cells = action.unit.rpartition(":")[2]
-            rows[kind] = rows.get(kind, 0) + live.get(cells, action.rows)
+            # clusters of a part of the archive say how many cells they are of
+            mine = action.components.get("selected", live.get(cells, action.rows))
+            rows[kind] = rows.get(kind, 0) + int(mine)
             parts.setdefault(kind, set()).add(action.part)
         return [
             {

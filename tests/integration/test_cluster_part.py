@@ -7,12 +7,16 @@ import pytest
 import typer
 from anabatch.jobs import cli, cluster_command, run
 from anabatch.jobs.cluster_options import Asked
+from anabatch.jobs.status import count
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
 from typer.testing import CliRunner
 
 import anabatch
+from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.report import incoming
+from anabatch.report.source import Source
 from anabatch.store.live import CLUSTER
 
 GOLGI = "label = 'golgi'"
@@ -86,6 +90,22 @@ def test_a_class_has_clusters_of_its_own(archive):
     assert list(sizes.sort_index()) == sorted(sizes, reverse=True)  # 0 is the largest
     # the archive's stay what they were
     assert store.table("clusters").to_pandas().equals(before)
+
+
+def test_what_nights_do_is_counted_without_it(archive):
+    def counted():
+        opened = anabatch.open_store(archive / "store")
+        source = Source(opened, ReportConfig(), None, (), {})
+        stages = {row["name"]: row["total"] for row in incoming.section(source).facts["stages"]}
+        done = sum(day.stages[CLUSTER].done for day in count(opened.state.actions(), ()))
+        rows = {row["table"]: row["rows"] for row in opened.summary()}
+        return stages, done, rows["clusters"]
+
+    before = counted()
+    cluster(archive, name="golgi", where=GOLGI, k=4, choose_k="2..3")
+    after = counted()
+    assert after[:2] == before[:2]
+    assert after[2] == before[2] + len(frames(archive)[2])
 
 
 def test_it_is_remembered_and_done_once(archive):
