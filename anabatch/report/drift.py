@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SHIFT = 0.25
 """Population stability index from which shares are called shifted, by custom."""
-_TIMES_CHANCE = 3
+_TIMES_CHANCE = 2
 _ROWS = 60  # the latest
 
 
@@ -35,7 +36,8 @@ def section(source: Source, population: Population | None, model: Action | None)
         )
     numbers, reference = _reference(source, population, model)
     dates = sorted(population.dates, key=lambda date: (date is None, date), reverse=True)
-    rows = [_row(date, population, numbers, reference) for date in dates]
+    images = _images(source, population)
+    rows = [_row(date, population, images[date], (numbers, reference)) for date in dates]
     return Section(
         "drift",
         "Drift of the clusters",
@@ -61,16 +63,25 @@ def _reference(source: Source, population: Population, model: Action) -> tuple[l
     return numbers, np.array([by_number.get(number, 0) for number in numbers], dtype=np.int64)
 
 
+def _images(source: Source, population: Population) -> Counter[dt.date | None]:
+    """Count the images of every date that have cells in a cluster."""
+    every = {image for members in population.clusters.values() for image in members.images}
+    known = (source.images.get(image) for image in every)
+    return Counter(image.date for image in known if image is not None)
+
+
 def _row(
-    date: dt.date | None, population: Population, numbers: list[int], reference: Any
+    date: dt.date | None, population: Population, images: int, fit: tuple[list[int], Any]
 ) -> dict[str, Any]:
+    numbers, reference = fit
     counts = np.array([population.dates[date][number] for number in numbers])
     cells = int(counts.sum())
     index = population_stability(counts, reference)
-    chance = (len(numbers) - 1) / max(cells, 1)
+    chance = (len(numbers) - 1) / max(images, 1)  # cells of one image are no evidence of their own
     return {
         "date": date.isoformat() if date else "undated",
         "cells": cells,
+        "images": images,
         "shares": (counts / max(cells, 1)).tolist(),
         "distance": population.distances[date].mean,
         "index": index,

@@ -107,6 +107,7 @@ def test_a_date_with_other_shares_has_shifted(full):
     model = source.generation("kmeans")
     facts = drift.section(source, population, model).facts
     assert [row["date"] for row in facts["rows"]] == ["undated"]  # the drawn clusters have no date
+    assert facts["rows"][0]["images"] == 0
     assert facts["rows"][0]["cells"] == 33
     assert (
         "sizes" not in model.components
@@ -115,11 +116,15 @@ def test_a_date_with_other_shares_has_shifted(full):
     assert facts["shifted"] == 0
     population.dates[None].clear()
     population.dates[None].update({0: 300})
-    moved = drift.section(source, population, model).facts["rows"][0]
-    assert moved["shifted"]
+    (moved,) = drift.section(source, population, model).facts["rows"]
     assert moved["shares"] == [1.0, 0.0, 0.0]
-    population.dates[None].update({0: -299})
-    assert not drift.section(source, population, model).facts["rows"][0]["shifted"]  # of one cell
+    assert moved["index"] > 1
+    assert not moved["shifted"]  # of no image: cells alone are no evidence
+    many = dict.fromkeys(source.images, next(iter(source.images.values())))
+    source.__dict__["images"] = {name: replace(one, date=None) for name, one in many.items()}
+    (moved,) = drift.section(source, population, model).facts["rows"]
+    assert moved["images"] == 3
+    assert moved["shifted"] == (moved["index"] > 2 * 2 / 3)
 
 
 def test_sizes_of_the_fit_are_by_number(full):
