@@ -197,7 +197,6 @@ def visible(reference: Image, nucleus_diameter: float, side: int) -> bool:
     side : int
         Rows of the chunks, in pixels.
     """
-    import dask.array as da
     from dask_image import ndfilters
 
     if min(reference.shape) < _NARROWEST * nucleus_diameter:  # the averages cannot be cut
@@ -207,12 +206,7 @@ def visible(reference: Image, nucleus_diameter: float, side: int) -> bool:
         Pointwise(_as_float, (reference,), np.dtype(np.float32)),
         scaled(reference.shape, 1 / visibility.COARSE),
     )
-    coarse = da.from_array(
-        small,
-        chunks=max(1, side // visibility.COARSE),
-        name=False,
-        meta=np.empty((0, 0), np.float32),
-    )
+    coarse = _as_dask(small, side // 2)
     fine, around = (
         ndfilters.gaussian_filter(
             coarse, max(0.5, share * nucleus_diameter / visibility.COARSE), mode="mirror"
@@ -225,9 +219,15 @@ def visible(reference: Image, nucleus_diameter: float, side: int) -> bool:
     return visibility.exceeds(largest, noise, _step(reference, BLOCK))
 
 
-def _chunks(side: int) -> tuple[int, int]:
-    """Return the shape of chunks: wide ones, for Dask takes longer for many than for large ones."""
-    return max(1, side), max(1, 4 * side)
+def _as_dask(view: Image, side: int) -> Any:
+    """Return a view as a Dask array of wide chunks: for many it takes longer than for large ones.
+
+    (Of a NumPy array Dask would make a copy.)
+    """
+    import dask.array as da
+
+    chunks = max(1, side), max(1, 4 * side)
+    return da.from_array(view, chunks=chunks, name=False, meta=np.empty((0, 0), view.dtype))
 
 
 def _computed(image: Any, change: Callable[[Any], Any]) -> Iterator[NDArray[Any]]:
@@ -245,20 +245,20 @@ def _as_float(image: NDArray[Any], _: Window) -> NDArray[np.float32]:
     return image.astype(np.float32)
 
 
+def _as_wider(image: NDArray[Any], _: Window) -> NDArray[np.int32]:
+    return image.astype(np.int32)
+
+
 # Second differences, of norm 6.
 _ROUGH = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.int32)
 
 
 def _noise(reference: Image, side: int) -> float:
     """Return the standard deviation of white noise, robust against what is drawn in it."""
-    import dask.array as da
     from dask_image import ndfilters
 
-    image = da.from_array(
-        reference, chunks=_chunks(side), name=False, meta=np.empty((0, 0), reference.dtype)
-    )
-    wide = np.int16 if reference.dtype == np.uint8 else np.int32
-    rough = abs(ndfilters.correlate(image.astype(wide), _ROUGH, mode="mirror"))
+    wide = Pointwise(_as_wider, (reference,), np.dtype(np.int32))
+    rough = abs(ndfilters.correlate(_as_dask(wide, side), _ROUGH, mode="mirror"))
     # The sum of the kernel's positive weights bounds what it makes of any image.
     levels = 8 * int(np.iinfo(reference.dtype).max) + 1
     total = np.zeros(levels, np.int64)

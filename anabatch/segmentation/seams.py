@@ -48,7 +48,7 @@ class Block:
     seen: Box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A mask as one block found it.
 
@@ -58,7 +58,7 @@ class Piece:
         The block's number.
     box : Box
         Where it lies in the image.
-    bits : ndarray of uint8
+    bits : bytes
         The mask in its box, a bit a pixel.
     area : int
         Pixels.
@@ -70,7 +70,7 @@ class Piece:
 
     block: int
     box: Box
-    bits: NDArray[np.uint8]
+    bits: bytes
     area: int
     central: int
     cut: bool
@@ -80,13 +80,15 @@ class Piece:
         """The mask in its box, shape (rows, columns)."""
         top, left, bottom, right = self.box
         shape = bottom - top, right - left
-        bits = np.unpackbits(self.bits, count=shape[0] * shape[1])
+        bits = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=shape[0] * shape[1])
         return bits.reshape(shape).astype(np.bool_)
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], box: Box, *, block: int, central: int, cut: bool) -> Piece:
         """Pack a mask."""
-        return cls(block, box, np.packbits(mask), int(np.count_nonzero(mask)), central, cut)
+        return cls(
+            block, box, np.packbits(mask).tobytes(), int(np.count_nonzero(mask)), central, cut
+        )
 
 
 def plan_blocks(shape: tuple[int, ...], side: int, halo: int) -> list[Block]:
@@ -168,7 +170,7 @@ def merge(pieces: Sequence[Piece], blocks: Sequence[Block]) -> list[Piece]:
         they may still overlap in some pixels.
     """
     parent = list(range(len(pieces)))
-    members = [{piece.block} for piece in pieces]
+    members = [frozenset((piece.block,)) for piece in pieces]
     for _, one, other in sorted(_agreeing(pieces, blocks)):
         first, second = sorted((_root(parent, one), _root(parent, other)))
         if first != second and not members[first] & members[second]:

@@ -126,7 +126,9 @@ def run_one(signal: NDArray[Any], tile: int, folder: Path | None, out: Path | No
 
     torch.set_num_threads(1)
     segmenter = Segmenter(SegmentConfig())
-    segmenter.folder = folder
+    if folder:
+        segmenter.folder = folder / segmenter.digest  # answers are those of some weights
+        segmenter.folder.mkdir(parents=True, exist_ok=True)
     networks: list[Any] = [segmenter.nucleus_network, segmenter.cell_network]
     mosaic.segment_mosaic(signal[:600, :600], 1.0, segmenter)  # libraries, compiled loops
     seconds = sum(network.seconds for network in networks)
@@ -180,7 +182,6 @@ def agree(side: int, tiles: list[int], folder: Path, seed: int) -> None:
         drawn = simulate_field(seed, ["fine speckled"], size=(side, side))
         np.savez(field, signal=drawn.signal, nuclei=drawn.nuclei, cells=drawn.cells)
     answers = folder / "answers"
-    answers.mkdir(exist_ok=True)
     for tile in [*tiles, WHOLE]:
         out = folder / f"labels-{tile}.npy"
         say(
