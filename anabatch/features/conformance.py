@@ -4,21 +4,18 @@
     def test_my_extractor(check):
         check(conformance.Subject(MyExtractor, FeaturizeConfig()))
 
-A check returns nothing, or raises :class:`ConformanceError` and says what was promised. Each makes its
+A check returns nothing, or raises :class:`~anabatch.conformance.ConformanceError` and says what was promised. Each makes its
 own crops.
 """
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.errors import AnabatchError, DeviceError
+from anabatch.conformance import ConformanceError, answer_of_a_worker, require, require_devices
 from anabatch.features.inputs import NUCLEUS, SIDE
 
 if TYPE_CHECKING:
@@ -29,16 +26,9 @@ if TYPE_CHECKING:
     from anabatch.config import FeaturizeConfig
     from anabatch.features.protocol import FeatureExtractor
 
-SMALL = 64 * 1024
-"""Bytes that a pickled extractor may have: weights are loaded, never sent."""
-
 _CELLS = 7
 _STEPS = 257  # of 16 bits in one of 8
 _NEAR = 1e-2  # of the largest feature, between 16 bits and their 8-bit copies
-
-
-class ConformanceError(AnabatchError, AssertionError):
-    """An extractor does not keep to what all extractors promise."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +89,11 @@ def features_have_the_promised_form(subject: Subject) -> None:
     for given in (crops, crops.astype(np.uint16) * _STEPS):
         found = extractor.extract(given, masks)
         shape = (len(crops), extractor.n_features)
-        _require(found.shape == shape, f"features of shape {found.shape}, not {shape}")
-        _require(found.dtype == np.float16, f"features are {found.dtype}, not float16")
-        _require(bool(np.isfinite(found).all()), "there are features that are no numbers")
+        require(found.shape == shape, f"features of shape {found.shape}, not {shape}")
+        require(found.dtype == np.float16, f"features are {found.dtype}, not float16")
+        require(bool(np.isfinite(found).all()), "there are features that are no numbers")
         different = len(np.unique(found, axis=0))
-        _require(different == len(crops), f"{len(crops)} cells have {different} features")
+        require(different == len(crops), f"{len(crops)} cells have {different} features")
 
 
 def no_cells_have_no_features(subject: Subject) -> None:
@@ -112,8 +102,8 @@ def no_cells_have_no_features(subject: Subject) -> None:
     crops, masks = draw()
     found = extractor.extract(crops[:0], masks[:0])
     shape = (0, extractor.n_features)
-    _require(found.shape == shape, f"no cells have features of shape {found.shape}, not {shape}")
-    _require(found.dtype == np.float16, f"no cells have features of {found.dtype}, not float16")
+    require(found.shape == shape, f"no cells have features of shape {found.shape}, not {shape}")
+    require(found.dtype == np.float16, f"no cells have features of {found.dtype}, not float16")
 
 
 def black_cells_are_no_error(subject: Subject) -> None:
@@ -126,7 +116,7 @@ def black_cells_are_no_error(subject: Subject) -> None:
             what = (
                 f"a crop of nothing but {level} ({kind.__name__}) has features that are no numbers"
             )
-            _require(bool(np.isfinite(found).all()), what)
+            require(bool(np.isfinite(found).all()), what)
 
 
 def sixteen_bits_are_as_good(subject: Subject) -> None:
@@ -136,9 +126,9 @@ def sixteen_bits_are_as_good(subject: Subject) -> None:
     eight = extractor.extract(crops, masks).astype(np.float64)
     sixteen = extractor.extract(crops.astype(np.uint16) * _STEPS, masks).astype(np.float64)
     apart = float(np.abs(eight - sixteen).max() / np.abs(eight).max())
-    _require(apart <= _NEAR, f"8 and 16 bits of one picture are {apart:.1%} apart")
+    require(apart <= _NEAR, f"8 and 16 bits of one picture are {apart:.1%} apart")
     dim = extractor.extract(crops.astype(np.uint16), masks)
-    _require(not np.array_equal(dim, sixteen), "a picture 257 times as dark has the same features")
+    require(not np.array_equal(dim, sixteen), "a picture 257 times as dark has the same features")
 
 
 def other_shapes_and_types_are_refused(subject: Subject) -> None:
@@ -162,11 +152,11 @@ def masks_are_asked_for_where_needed(subject: Subject) -> None:
     try:
         without = extractor.extract(crops)
     except ValueError:
-        _require(extractor.needs_masks, "masks are not needed, and it refuses to go without")
+        require(extractor.needs_masks, "masks are not needed, and it refuses to go without")
         return
-    _require(not extractor.needs_masks, "masks are needed, and it goes without them")
+    require(not extractor.needs_masks, "masks are needed, and it goes without them")
     same = np.array_equal(without, extractor.extract(crops, masks))
-    _require(same, "masks are not needed, and they change features")
+    require(same, "masks are not needed, and they change features")
 
 
 def features_depend_on_their_cell_alone(subject: Subject) -> None:
@@ -190,44 +180,21 @@ def crops_are_left_as_they_are(subject: Subject) -> None:
     before = crops.copy()
     crops.flags.writeable = masks.flags.writeable = False
     subject.make(subject.config).extract(crops, masks)
-    _require(np.array_equal(before, crops), "crops change when they are described")
+    require(np.array_equal(before, crops), "crops change when they are described")
 
 
 def it_travels_to_a_worker(subject: Subject) -> None:
     """Stay small in a pickle after the first use, and find the same in another process."""
     extractor = subject.make(subject.config)
-    crops, masks = draw(2)
-    here = extractor.extract(crops, masks)
-    bytes_ = pickle.dumps((extractor, crops, masks))
-    large = len(bytes_) - crops.nbytes - masks.nbytes
-    _require(large < SMALL, f"a pickled extractor has {large} bytes, more than {SMALL}: weights?")
-    code = (
-        "import pickle, sys; extractor, crops, masks = pickle.load(sys.stdin.buffer);"
-        "answer = extractor.digest, extractor.extract(crops, masks);"
-        "sys.stdout.buffer.write(pickle.dumps(answer))"
-    )
-    worker = subprocess.run(  # noqa: S603 - this interpreter, and code of ours
-        [sys.executable, "-c", code], input=bytes_, capture_output=True, check=False
-    )
-    _require(worker.returncode == 0, f"on a worker it failed: {worker.stderr.decode()[-2000:]}")
-    digest, there = pickle.loads(worker.stdout)  # noqa: S301 - our own process's bytes
-    _require(digest == extractor.digest, "on a worker its digest is another")
-    _require_same(here, there, "on a worker")
+    given = draw(2)
+    here = extractor.extract(*given)
+    _require_same(here, answer_of_a_worker(extractor, "extract", *given), "on a worker")
 
 
 def devices_are_there_or_refused(subject: Subject) -> None:
     """Refuse a device that is not there: nothing falls back to another in silence."""
-    crops, masks = draw(2)
-    for device in ("cpu", "cuda"):
-        if device in subject.devices:
-            subject.with_(device=device).extract(crops, masks)
-            continue
-        try:
-            subject.with_(device=device).extract(crops, masks)
-        except DeviceError:
-            continue
-        what = f"{device!r} is not there, and it went on without a word"
-        raise ConformanceError(what)
+    given = draw(2)
+    require_devices(subject.devices, lambda device: subject.with_(device=device).extract(*given))
 
 
 def digests_say_what_determines_features(subject: Subject) -> None:
@@ -235,15 +202,15 @@ def digests_say_what_determines_features(subject: Subject) -> None:
     from anabatch.features.recipe import features_digest
 
     one = subject.make(subject.config)
-    _require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
+    require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
     planned = features_digest(subject.config)
-    _require(one.digest == planned, "the digest is not the one that a plan knows it by")
+    require(one.digest == planned, "the digest is not the one that a plan knows it by")
     elsewhere = features_digest(subject.config.model_copy(update={"device": "cuda"}))
-    _require(planned == elsewhere, "the digest follows the device")
+    require(planned == elsewhere, "the digest follows the device")
     seen = {one.digest}
     for name, value in subject.others.items():
         digest = subject.with_(**{name: value}).digest
-        _require(digest not in seen, f"the digest ignores {name}")
+        require(digest not in seen, f"the digest ignores {name}")
         seen.add(digest)
 
 
@@ -263,10 +230,5 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 """All checks."""
 
 
-def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
-    if not holds:
-        raise ConformanceError(what)
-
-
 def _require_same(one: NDArray[Any], two: NDArray[Any], when: str) -> None:
-    _require(np.array_equal(one, two), f"features differ {when}")
+    require(np.array_equal(one, two), f"features differ {when}")

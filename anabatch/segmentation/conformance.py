@@ -4,23 +4,20 @@
     def test_my_segmenter(check):
         check(conformance.Subject(MySegmenter, SegmentConfig()))
 
-A check returns nothing, or raises :class:`ConformanceError` and says what was promised. Each makes its own
+A check returns nothing, or raises :class:`~anabatch.conformance.ConformanceError` and says what was promised. Each makes its own
 images. Segmenters whose weights are random find nothing that is there: for them the checks of what is
 found leave that question out, and keep to the form of the answer.
 """
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from anabatch.errors import AnabatchError, DeviceError
+from anabatch.conformance import answer_of_a_worker, require, require_devices
 from anabatch.metrics import score
 
 if TYPE_CHECKING:
@@ -35,14 +32,7 @@ if TYPE_CHECKING:
 SIDES = (128, 224, 320)
 """Sides of tiles that results are compared between, in network pixels."""
 
-SMALL = 64 * 1024
-"""Bytes that a pickled segmenter may have: weights are loaded, never sent."""
-
 _LEVELS = {"background": 12, "cytoplasm": 40, "nucleus": 150}  # of 255
-
-
-class ConformanceError(AnabatchError, AssertionError):
-    """A segmenter does not keep to what all segmenters promise."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ class Subject:
         """Segment one image with a fresh segmenter, and check the answer's form."""
         segmenter = self.make(self.config.model_copy(update=changes))
         found = segmenter.segment([signal], [pixels_per_reference_pixel])
-        _require(len(found) == 1, f"one image gives one answer, not {len(found)}")
+        require(len(found) == 1, f"one image gives one answer, not {len(found)}")
         _check_form(found[0], signal)
         return found[0]
 
@@ -119,9 +109,9 @@ def empty_images_have_no_cells(subject: Subject) -> None:
         for level in (0, 9, np.iinfo(kind).max):
             found = subject.segment(np.full((90, 130), level, kind))
             what = f"an image of nothing but {level} ({kind.__name__}) has masks"
-            _require(not found.nuclei.any() and not found.cells.any(), what)
+            require(not found.nuclei.any() and not found.cells.any(), what)
             diameter = found.mean_nucleus_diameter
-            _require(bool(np.isnan(diameter)), f"the mean of no nuclei is NaN, not {diameter}")
+            require(bool(np.isnan(diameter)), f"the mean of no nuclei is NaN, not {diameter}")
 
 
 def tiny_images_are_no_error(subject: Subject) -> None:
@@ -133,7 +123,7 @@ def tiny_images_are_no_error(subject: Subject) -> None:
 
 def no_images_have_no_answers(subject: Subject) -> None:
     """Answer an empty batch with nothing."""
-    _require(subject.make(subject.config).segment([], []) == [], "no images, yet an answer")
+    require(subject.make(subject.config).segment([], []) == [], "no images, yet an answer")
 
 
 def one_cell_is_one(subject: Subject) -> None:
@@ -188,46 +178,25 @@ def results_repeat(subject: Subject) -> None:
 def it_travels_to_a_worker(subject: Subject) -> None:
     """Stay small in a pickle after the first use, and find the same in another process."""
     segmenter = subject.make(subject.config)
-    (here,) = segmenter.segment([ONE_CELL.signal], [1.0])
-    bytes_ = pickle.dumps((segmenter, ONE_CELL.signal))
-    large = len(bytes_) - ONE_CELL.signal.nbytes
-    _require(large < SMALL, f"a pickled segmenter has {large} bytes, more than {SMALL}: weights?")
-    code = (
-        "import pickle, sys; segmenter, signal = pickle.load(sys.stdin.buffer);"
-        "answer = segmenter.digest, segmenter.segment([signal], [1.0])[0];"
-        "sys.stdout.buffer.write(pickle.dumps(answer))"
-    )
-    worker = subprocess.run(  # noqa: S603 - this interpreter, and code of ours
-        [sys.executable, "-c", code], input=bytes_, capture_output=True, check=False
-    )
-    _require(worker.returncode == 0, f"on a worker it failed: {worker.stderr.decode()[-2000:]}")
-    digest, there = pickle.loads(worker.stdout)  # noqa: S301 - our own process's bytes
-    _require(digest == segmenter.digest, "on a worker its digest is another")
+    given = [ONE_CELL.signal], [1.0]
+    (here,) = segmenter.segment(*given)
+    (there,) = answer_of_a_worker(segmenter, "segment", *given)
     _require_same(here, there, "on a worker")
 
 
 def devices_are_there_or_refused(subject: Subject) -> None:
     """Refuse a device that is not there: nothing falls back to another in silence."""
-    for device in ("cpu", "cuda"):
-        if device in subject.devices:
-            subject.segment(ONE_CELL.signal, device=device)
-            continue
-        try:
-            subject.segment(ONE_CELL.signal, device=device)
-        except DeviceError:
-            continue
-        what = f"{device!r} is not there, and it went on without a word"
-        raise ConformanceError(what)
+    require_devices(subject.devices, lambda device: subject.segment(ONE_CELL.signal, device=device))
 
 
 def digests_tell_configurations_apart(subject: Subject) -> None:
     """Repeat the digest; follow what it is made of, and not the device."""
     one = subject.make(subject.config)
-    _require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
+    require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
     other = subject.config.model_copy(update={"nucleus_diameter": 33.25})
-    _require(one.digest != subject.make(other).digest, "the digest ignores nucleus_diameter")
+    require(one.digest != subject.make(other).digest, "the digest ignores nucleus_diameter")
     elsewhere = subject.config.model_copy(update={"device": "cuda"})
-    _require(one.digest == subject.make(elsewhere).digest, "the digest follows the device")
+    require(one.digest == subject.make(elsewhere).digest, "the digest follows the device")
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -247,18 +216,13 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 """All checks."""
 
 
-def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
-    if not holds:
-        raise ConformanceError(what)
-
-
 def _check_form(found: Segmentation, signal: NDArray[Any]) -> None:
     for name, labels in (("nuclei", found.nuclei), ("cells", found.cells)):
-        _require(labels.shape == signal.shape, f"{name} of shape {labels.shape}: {signal.shape}")
-        _require(labels.dtype == np.int32, f"{name} are {labels.dtype}, not int32")
+        require(labels.shape == signal.shape, f"{name} of shape {labels.shape}: {signal.shape}")
+        require(labels.dtype == np.int32, f"{name} are {labels.dtype}, not int32")
         present = np.unique(labels[labels != 0])
         packed = np.arange(1, present.size + 1)
-        _require(np.array_equal(present, packed), f"{name} are not numbered 1 to n")
+        require(np.array_equal(present, packed), f"{name} are not numbered 1 to n")
 
 
 def _require_all(subject: Subject, truth: Drawing, found: Segmentation) -> None:
@@ -269,7 +233,7 @@ def _require_all(subject: Subject, truth: Drawing, found: Segmentation) -> None:
         right, missed = int(scores.true_positives[0]), int(scores.false_negatives[0])
         invented = int(scores.false_positives[0])
         what = f"of {right + missed} {name} {missed} are missed, and {invented} are invented"
-        _require(not missed and not invented, what)
+        require(not missed and not invented, what)
 
 
 def _require_alike(
@@ -279,7 +243,7 @@ def _require_alike(
     nuclei, cells = two if isinstance(two, tuple) else (two.nuclei, two.cells)
     for name, left, right in (("nuclei", one.nuclei, nuclei), ("cells", one.cells, cells)):
         precision = float(score(left, right, [0.75]).average_precision[0])
-        _require(not precision < 1, f"{name} differ between {between}: AP@0.75 {precision:.3f}")
+        require(not precision < 1, f"{name} differ between {between}: AP@0.75 {precision:.3f}")
 
 
 def _require_same(one: Segmentation, two: Segmentation, when: str) -> None:
@@ -289,4 +253,4 @@ def _require_same(one: Segmentation, two: Segmentation, when: str) -> None:
         and np.array_equal(one.mean_nucleus_diameter, two.mean_nucleus_diameter, equal_nan=True)
         and one.dropped == two.dropped
     )
-    _require(same, f"results differ {when}")
+    require(same, f"results differ {when}")

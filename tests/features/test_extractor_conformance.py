@@ -8,9 +8,10 @@ import pytest
 from narrow import save_random
 
 from anabatch.config import FeaturizeConfig
+from anabatch.conformance import ConformanceError
 from anabatch.errors import DeviceError
 from anabatch.features import conformance
-from anabatch.features.conformance import ConformanceError, Subject
+from anabatch.features.conformance import Subject
 from anabatch.features.extractors import extractor_for
 from anabatch.features.lbp import LBPFeatures
 from anabatch.features.recipe import features_digest

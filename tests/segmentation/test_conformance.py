@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from anabatch.config import SegmentConfig
+from anabatch.conformance import ConformanceError
 from anabatch.errors import DeviceError
 from anabatch.segmentation import conformance, recipe
-from anabatch.segmentation.conformance import ConformanceError, Subject
+from anabatch.segmentation.conformance import Subject
 from anabatch.segmentation.tiling import cut, plan_grid
 from anabatch.segmentation.two_pass import Segmentation, segmenter_for
 from anabatch.segmentation.watershed import WatershedSegmenter
