@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = [
         {"simulator": "anabatch.simulate.field", "fields": options.fields, "seed": options.seed}
     ]
-    finish(NAME, options, data, losses)
+    finish(NAME, options, data, losses, module="cells")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the training commands of the segmentation networks have in common."""
+"""What the training commands have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 # Options that change nothing of the result, and so do not belong into the recorded command.
-_NOT_RECORDED = frozenset({"workers"})
+_NOT_RECORDED = frozenset({"workers", "cells"})
 
 
 def add_schedule(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +48,23 @@ def schedule_from(options: argparse.Namespace, diameter: float) -> Schedule:
 
 
 def finish(
-    name: str, options: argparse.Namespace, data: list[dict[str, Any]], losses: list[float]
+    name: str,
+    options: argparse.Namespace,
+    data: list[dict[str, Any]],
+    losses: list[float],
+    *,
+    module: str,
 ) -> None:
-    """Enter the trained network in the manifest beside it, if there is one.
+    """Enter the network that a module of this package trained in the manifest beside it, if there is one.
 
-    Its `quality` is measured by `python -m anabatch.training.evaluate --record`.
+    Its `quality` is measured by `python -m anabatch.training.evaluate --record`, or
+    `compare_features --record`.
     """
     if not (options.out.parent / "manifest.json").exists():
         return
     changes = {
         "file": options.out.name,
-        "command": command_of(name, options),
+        "command": command_of(module, options),
         "data": data,
         "seed": options.seed,
         "final_loss": round(losses[-1], 4),
@@ -67,9 +73,9 @@ def finish(
     update_entry(name, changes, options.out.parent)
 
 
-def command_of(name: str, options: argparse.Namespace) -> str:
+def command_of(module: str, options: argparse.Namespace) -> str:
     """Return the command that reproduces a network: folders by placeholder, the rest as given."""
-    words = [f"python -m anabatch.training.{name.removeprefix('anabatch-')}"]
+    words = [f"python -m anabatch.training.{module}"]
     for key, value in sorted(vars(options).items()):
         if key in _NOT_RECORDED or value is False:
             continue

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {"simulator": "anabatch.simulate.field", "fields": options.fields, "seed": options.seed},
         {"source": dsb2018.SOURCE, "digest": dsb2018.folder_digest(options.dsb2018)},
     ]
-    finish(NAME, options, data, losses)
+    finish(NAME, options, data, losses, module="nuclei")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from anabatch.segmentation.cellpose import build_network, require_device, save_network
+from anabatch.segmentation.cellpose import build_network, save_network
 from anabatch.training.crops import Cropper
+from anabatch.training.descent import descend, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from anabatch.training.crops import Sample
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,6 @@ class Schedule:
     graphed: bool = False
 
 
-# Reports and drafts of the network, over a training.
-_REPORTS = 20
-_WARM_UP = 0.05
-
-
 def train_network(samples: Sequence[Sample], schedule: Schedule, out: Path) -> list[float]:
     """Train from random weights, and write the network.
 
@@ -89,47 +81,18 @@ def train_network(samples: Sequence[Sample], schedule: Schedule, out: Path) -> l
     """
     import torch
 
-    torch.set_num_threads(schedule.threads)
-    torch.manual_seed(schedule.seed)
-    device = require_device(schedule.device)
-    if schedule.device == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes are fixed, and nothing here must repeat
-        torch.backends.cudnn.deterministic = False
+    device = start(schedule)
     net = build_network([2, *schedule.widths], schedule.diameter)
     net = net.to(device, memory_format=torch.channels_last).train()
     cropper = Cropper(samples, schedule.crop, schedule.seed, device)
-    optimizer, rate = _optimizer(net, schedule)
-    forward = _forward(net, schedule, device)
-    every = max(1, schedule.steps // _REPORTS)
-    losses, total = [], torch.zeros((), device=device)
-    for step in range(1, schedule.steps + 1):
-        images, targets = cropper.draw(schedule.batch)
-        total += _step(forward, optimizer, images, targets)
-        rate.step()
-        if step % every == 0:
-            losses.append(float(total) / every)
-            total.zero_()
-            log.info("training", step=step, of=schedule.steps, loss=round(losses[-1], 4))
-            save_network(net, out)
-    save_network(net, out)
-    return losses
-
-
-def _optimizer(net: Any, schedule: Schedule) -> tuple[Any, Any]:
-    import torch
-
     trained = [value for value in net.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    forward = _forward(net, schedule, device)
+    return descend(
+        schedule,
+        trained,
+        lambda optimizer: _step(forward, optimizer, *cropper.draw(schedule.batch)),
+        lambda: save_network(net, out),
     )
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=schedule.learning_rate,
-        total_steps=schedule.steps + 1,
-        pct_start=_WARM_UP,
-        cycle_momentum=False,
-    )
-    return optimizer, rate
 
 
 def _forward(net: Any, schedule: Schedule, device: Any) -> Any:

@@ -21,10 +21,9 @@ import structlog
 
 from anabatch.features.vgg16 import BLOCKS, SIDE
 from anabatch.features.vgg16_weights import FULL_WIDTH, save_npz
-from anabatch.segmentation.cellpose import require_device
-from anabatch.training.commands import command_of
+from anabatch.training.commands import finish
+from anabatch.training.descent import descend, start
 from anabatch.training.losses import supervised_contrast, traits
-from anabatch.training.manifest import update_entry
 from anabatch.training.pattern_cells import PatternCells, simulate_cells
 from anabatch.training.views import Viewer
 
@@ -38,9 +37,6 @@ log = structlog.get_logger(__name__)
 NAME = "anabatch-vgg16-quarter"
 WIDTH = 0.25
 
-# Reports and drafts of the network, over a training.
-_REPORTS = 20
-_WARM_UP = 0.05
 _EMBEDDED = 128  # dimensions in which cells look for their like
 _TRAITS = 4
 
@@ -199,44 +195,18 @@ def train(cells: PatternCells, how: Training, out: Path) -> list[float]:
     """
     import torch
 
-    torch.set_num_threads(how.threads)
-    torch.manual_seed(how.seed)
-    device = require_device(how.device)
-    if how.device == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes are fixed, and nothing here must repeat
-        torch.backends.cudnn.deterministic = False
+    device = start(how)
     net = normalised_vgg16(how.width).to(device, memory_format=torch.channels_last).train()
     labels = torch.from_numpy(cells.labels).to(device)
     heads = Heads(net.block5_conv3.out_channels, labels.shape[1], how, device)
     viewer = Viewer(cells, how.seed, device)
-    optimizer, rate = _optimizer([*net.parameters(), *heads.parameters()], how)
-    every = max(1, how.steps // _REPORTS)
-    losses, total = [], torch.zeros((), device=device)
-    for step in range(1, how.steps + 1):
+
+    def step(optimizer: Any) -> Any:
         rows = viewer.draw_rows(how.batch).repeat(2)
-        total += _step(net, heads, optimizer, (*viewer.view(rows), labels[rows]))
-        rate.step()
-        if step % every == 0:
-            losses.append(float(total) / every)
-            total.zero_()
-            log.info("training", step=step, of=how.steps, loss=round(losses[-1], 4))
-            save_npz(out, fold(net))
-    save_npz(out, fold(net))
-    return losses
+        return _step(net, heads, optimizer, (*viewer.view(rows), labels[rows]))
 
-
-def _optimizer(parameters: Sequence[Any], how: Training) -> tuple[Any, Any]:
-    import torch
-
-    optimizer = torch.optim.AdamW(parameters, lr=how.learning_rate, weight_decay=how.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=how.learning_rate,
-        total_steps=how.steps + 1,
-        pct_start=_WARM_UP,
-        cycle_momentum=False,
-    )
-    return optimizer, rate
+    trained = [*net.parameters(), *heads.parameters()]
+    return descend(how, trained, step, lambda: save_npz(out, fold(net)))
 
 
 def _step(net: Any, heads: Heads, optimizer: Any, batch: tuple[Any, Any, Any]) -> Any:
@@ -337,22 +307,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device=options.device,
     )
     losses = train(cells, how, options.out)
-    if (options.out.parent / "manifest.json").exists():
-        _record(options, len(cells.crops), losses[-1])
-
-
-def _record(options: argparse.Namespace, cells: int, loss: float) -> None:
-    recorded = argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "cells"})
-    source = {"simulator": "anabatch.simulate.field", "fields": options.fields, "cells": cells}
-    changes = {
-        "file": options.out.name,
-        "command": command_of("anabatch-vgg16", recorded),
-        "data": [source],
-        "seed": options.seed,
-        "final_loss": round(loss, 4),
-        "quality": {},
-    }
-    update_entry(NAME, changes, options.out.parent)
+    source = {"simulator": "anabatch.simulate.field", "fields": options.fields}
+    finish(NAME, options, [source | {"cells": len(cells.crops)}], losses, module="vgg16")
 
 
 if __name__ == "__main__":

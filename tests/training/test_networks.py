@@ -113,5 +113,5 @@ def test_without_a_manifest_the_file_is_all(tmp_path):
     import argparse
 
     options = argparse.Namespace(out=tmp_path / "net.npz")
-    commands.finish("anabatch-cells", options, [], [1.0])
+    commands.finish("anabatch-cells", options, [], [1.0], module="cells")
     assert list(tmp_path.iterdir()) == []
