@@ -1,10 +1,15 @@
-"""Making small stores without any stage."""
+"""Making small stores without any stage, and what stages are given."""
 
 import datetime as dt
+import hashlib
 
 import numpy as np
+from PIL import Image
 
+from anabatch.config import CellsConfig
 from anabatch.schema import to_table
+from anabatch.segmentation.models import segmentation_digest
+from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.store.actions import OK, Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT, cluster_unit
@@ -175,3 +180,27 @@ class Maker:
     def commit(self):
         self.store.commit("run-1")
         return open_store(self.root)
+
+
+def image_batch(folder, pictures, config):
+    """Write pictures by name into a folder, and make a batch of them and a store beside them."""
+    items = []
+    for name, picture in pictures.items():
+        path = folder / f"{name}.png"
+        Image.fromarray(picture).save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        items.append(ImageItem(name, folder, path.name, digest, 1.0, f"s-{name}", f"c-{name}"))
+    return ImageBatch(
+        store=create_store(folder / "store").root,
+        archive="a",
+        date=None,
+        items=tuple(items),
+        segment=config,
+        model=segmentation_digest(config),
+        cells=CellsConfig(),
+        recipes={SEGMENT: "r", CELLS: "r"},
+        max_pixels=10**7,
+        threads=1,
+        sequence=1,
+        run="now",
+    )

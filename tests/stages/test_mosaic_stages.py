@@ -1,21 +1,15 @@
-import hashlib
-
 import numpy as np
 import pytest
-from PIL import Image
+from making import image_batch
 
-from anabatch.config import CellsConfig, SegmentConfig
+from anabatch.config import SegmentConfig
 from anabatch.metrics import score
 from anabatch.segmentation import mosaic
-from anabatch.segmentation.models import segmentation_digest
 from anabatch.simulate.field import simulate_field
 from anabatch.stages.cells import cut
-from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.stages.segment import segment
 from anabatch.store import formats
-from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import Part
-from anabatch.store.root import create_store
 
 CONFIG = SegmentConfig()
 
@@ -27,29 +21,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def batch(folder):
-    store = create_store(folder / "store")
-    items = []
-    for number, size in enumerate([(460, 400), (300, 330)]):
-        path = folder / f"{number}.png"
-        Image.fromarray(simulate_field(2_000_400 + number, ["centromere"], size=size).signal).save(
-            path
-        )
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        items.append(ImageItem(str(number), folder, path.name, digest, 1.0, "s", "c"))
-    return ImageBatch(
-        store=store.root,
-        archive="a",
-        date=None,
-        items=tuple(items),
-        segment=CONFIG,
-        model=segmentation_digest(CONFIG),
-        cells=CellsConfig(),
-        recipes={SEGMENT: "r", CELLS: "r"},
-        max_pixels=10**7,
-        threads=1,
-        sequence=1,
-        run="now",
-    )
+    pictures = {
+        str(number): simulate_field(2_000_400 + number, ["centromere"], size=size).signal
+        for number, size in enumerate([(460, 400), (300, 330)])
+    }
+    return image_batch(folder, pictures, CONFIG)
 
 
 def stored(batch):

@@ -1,20 +1,14 @@
-import hashlib
-
 import numpy as np
 import pytest
-from PIL import Image
+from making import image_batch
 
-from anabatch.config import CellsConfig, SegmentConfig
+from anabatch.config import SegmentConfig
 from anabatch.segmentation import conformance
-from anabatch.segmentation.models import segmentation_digest
 from anabatch.segmentation.results import NO_CONTRAST
 from anabatch.stages.cells import cut
-from anabatch.stages.images import ImageBatch, ImageItem
 from anabatch.stages.segment import segment
 from anabatch.store.actions import NO_CELLS, OK
-from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import Part
-from anabatch.store.root import create_store
 
 CONFIG = SegmentConfig(recipe="watershed")
 
@@ -37,27 +31,11 @@ PICTURES = {
 
 @pytest.fixture
 def batch(tmp_path):
-    store = create_store(tmp_path / "store")
-    items = []
-    for name, signal in PICTURES.items():
-        path = tmp_path / f"{name}.png"
-        Image.fromarray(np.stack([signal // 4, signal, signal // 8], axis=-1)).save(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        items.append(ImageItem(name, tmp_path, path.name, digest, 1.0, f"s-{name}", f"c-{name}"))
-    return ImageBatch(
-        store=store.root,
-        archive="a",
-        date=None,
-        items=tuple(items),
-        segment=CONFIG,
-        model=segmentation_digest(CONFIG),
-        cells=CellsConfig(),
-        recipes={SEGMENT: "r", CELLS: "r"},
-        max_pixels=10**7,
-        threads=1,
-        sequence=1,
-        run="now",
-    )
+    pictures = {
+        name: np.stack([signal // 4, signal, signal // 8], axis=-1)
+        for name, signal in PICTURES.items()
+    }
+    return image_batch(tmp_path, pictures, CONFIG)
 
 
 def test_the_row_of_an_image_says_what_was_looked_for_and_what_became_of_it(batch):
