@@ -310,8 +310,21 @@ def signal(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(pixels[..., 1 if pixels.shape[-1] >= 3 else 0])
 
 
-# 65,535 / 255: what one level of 8 bits is in 16 bits.
-_STEP = 257
+BYTE_STEP = 257
+"""What one level of 8 bits is in 16 bits: 65,535 / 255."""
+
+
+def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring a picture to 8 bits by its type's range, rounded to the nearest level.
+
+    Parameters
+    ----------
+    image : ndarray of uint8 or uint16
+    """
+    if image.dtype == np.uint8:
+        return image
+    # An odd step has no ties.
+    return np.asarray((image.astype(np.uint32) + BYTE_STEP // 2) // BYTE_STEP, np.uint8)
 
 
 def equalize(image: NDArray[Any], *, clip: float, grid: int | tuple[int, int]) -> NDArray[Any]:
@@ -336,8 +349,8 @@ def equalize(image: NDArray[Any], *, clip: float, grid: int | tuple[int, int]) -
         Multiples of 257 for uint16.
     """
     if image.dtype == np.uint16:
-        levels = ((image.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
-        return equalize(levels, clip=clip, grid=grid).astype(np.uint16) * np.uint16(_STEP)
+        levels = equalize(eight_bits(image), clip=clip, grid=grid)
+        return levels.astype(np.uint16) * np.uint16(BYTE_STEP)
     rows, columns = (grid, grid) if isinstance(grid, int) else grid
     equalizer = cv2.createCLAHE(clipLimit=clip, tileGridSize=(columns, rows))
     return np.asarray(equalizer.apply(np.ascontiguousarray(image)), dtype=image.dtype)

@@ -17,6 +17,7 @@ import numpy as np
 
 from anabatch.conformance import ConformanceError, answer_of_a_worker, require, require_devices
 from anabatch.features.inputs import NUCLEUS, SIDE
+from anabatch.imaging import BYTE_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from anabatch.features.protocol import FeatureExtractor
 
 _CELLS = 7
-_STEPS = 257  # of 16 bits in one of 8
 _NEAR = 1e-2  # of the largest feature, between 16 bits and their 8-bit copies
 
 
@@ -86,7 +86,7 @@ def features_have_the_promised_form(subject: Subject) -> None:
     """Give finite float16 of shape (n, d) for 8 and for 16 bits, with other features for other cells."""
     extractor = subject.make(subject.config)
     crops, masks = draw()
-    for given in (crops, crops.astype(np.uint16) * _STEPS):
+    for given in (crops, crops.astype(np.uint16) * BYTE_STEP):
         found = extractor.extract(given, masks)
         shape = (len(crops), extractor.n_features)
         require(found.shape == shape, f"features of shape {found.shape}, not {shape}")
@@ -124,7 +124,7 @@ def sixteen_bits_are_as_good(subject: Subject) -> None:
     extractor = subject.make(subject.config)
     crops, masks = draw()
     eight = extractor.extract(crops, masks).astype(np.float64)
-    sixteen = extractor.extract(crops.astype(np.uint16) * _STEPS, masks).astype(np.float64)
+    sixteen = extractor.extract(crops.astype(np.uint16) * BYTE_STEP, masks).astype(np.float64)
     apart = float(np.abs(eight - sixteen).max() / np.abs(eight).max())
     require(apart <= _NEAR, f"8 and 16 bits of one picture are {apart:.1%} apart")
     dim = extractor.extract(crops.astype(np.uint16), masks)

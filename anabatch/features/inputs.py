@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anabatch.imaging import BYTE_STEP
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -59,7 +61,7 @@ def grey_levels(crops: NDArray[Any]) -> NDArray[np.float32]:
     """
     check_crops(crops)
     # 257 * 255 = 65,535: exact in 32-bit float for every 16-bit copy of an 8-bit level.
-    return crops.astype(np.float32) / np.float32(257 if crops.dtype == np.uint16 else 1)
+    return crops.astype(np.float32) / np.float32(BYTE_STEP if crops.dtype == np.uint16 else 1)
 
 
 def preprocess(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anabatch.imaging import BYTE_STEP, eight_bits
 from anabatch.segmentation.views import Pointwise
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ FIELD_SIDE = 1388
 """Reference pixels of the longer side of the fields for which the study chose its grid."""
 
 _LEVELS = 256
-# 65,535 / 255: what one level of 8 bits is in 16 bits.
-_STEP = 257
 
 
 def contrast_grid(shape: tuple[int, ...], config: SegmentConfig) -> tuple[int, int]:
@@ -75,7 +74,7 @@ class _Contrast:
     def apply(self, image: NDArray[Any], window: Window) -> NDArray[Any]:
         """Equalise a window; `window` says where in the image it lies."""
         if image.dtype == np.uint16:
-            return self.apply(_eight_bits(image), window).astype(np.uint16) * np.uint16(_STEP)
+            return self.apply(eight_bits(image), window).astype(np.uint16) * np.uint16(BYTE_STEP)
         (top, bottom, down), (left, right, along) = (
             _between(np.arange(part.start, part.stop), length, cells)
             for part, length, cells in zip(window, self.cell, self.tables.shape, strict=False)
@@ -111,9 +110,7 @@ def _measure(image: Image, grid: tuple[int, int], clip: float) -> _Contrast:
     for row in range(rows):
         down = _mirrored(np.arange(row * cell[0], (row + 1) * cell[0]), image.shape[0])
         first = int(down.min())
-        strip = image[first : int(down.max()) + 1, 0 : image.shape[1]]
-        if strip.dtype == np.uint16:
-            strip = _eight_bits(strip)
+        strip = eight_bits(image[first : int(down.max()) + 1, 0 : image.shape[1]])
         counts = np.zeros(columns * _LEVELS, np.int64)
         for line in down - first:
             counts += np.bincount(strip[line][across] + names, minlength=counts.size)
@@ -149,7 +146,3 @@ def _mirrored(at: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     if length == 1:
         return np.zeros_like(at)
     return np.asarray((length - 1) - np.abs((length - 1) - at % (2 * (length - 1))))
-
-
-def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray((image.astype(np.uint32) + _STEP // 2) // _STEP, np.uint8)

@@ -271,8 +271,7 @@ def _step(reference: Image, side: int) -> int:
     """Return the least difference of two grey levels that an image could show, and does."""
     if reference.dtype == np.uint8:
         return 1
-    levels = np.flatnonzero(level_counts(reference, side))
-    return int(np.diff(levels).min(initial=257))
+    return visibility.step_between(np.flatnonzero(level_counts(reference, side)))
 
 
 def _size_from_image(reference: Image, networks: Networks, terms: Terms) -> float | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from anabatch.imaging import BYTE_STEP
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -74,8 +76,12 @@ def _step(signal: NDArray[Any]) -> int:
     """Return the least difference of two grey levels that an image could show, and does."""
     if signal.dtype == np.uint8:
         return 1
-    levels = np.flatnonzero(np.bincount(signal.ravel()))
-    return int(np.diff(levels).min(initial=257))  # 8 bits as 16 go by 256 or 257
+    return step_between(np.flatnonzero(np.bincount(signal.ravel())))
+
+
+def step_between(levels: NDArray[np.intp]) -> int:
+    """Return the least difference of the levels that a picture of 16 bits shows, sorted."""
+    return int(np.diff(levels).min(initial=BYTE_STEP))  # 8 bits as 16 go by 256 or 257
 
 
 def _noise(grey: NDArray[np.float32]) -> float:

@@ -12,10 +12,11 @@ from anabatch.archive.layout import load_layout
 from anabatch.archive.walk import IMAGE_SUFFIXES
 from anabatch.cells import cut_cells
 from anabatch.config import SegmentConfig
-from anabatch.imaging import decode, image_id
+from anabatch.imaging import decode, eight_bits, image_id
 from anabatch.imaging import signal as signal_of
 from anabatch.simulate.field import PATTERNS, simulate_field
 from anabatch.training.fields import EVALUATION_SEED, degrade
+from anabatch.training.pattern_cells import no_scraps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +32,6 @@ log = structlog.get_logger(__name__)
 # two cells of a field count twice.
 _SIZE = (972, 724)
 _MAX_PIXELS = 100_000_000
-# Scraps at the edge of a field, in source pixels: nobody could tell their pattern.
-_SMALLEST_SIDE = 24
-_STEPS = 257  # of 16 bits in one of 8
 
 
 @dataclass(frozen=True)
@@ -196,10 +194,10 @@ def _joined(pictures: Iterator[_Picture]) -> ComparedCells:
         cut = cut_cells(
             picture.signal, picture.nuclei, picture.cells, image_id=picture.identity, crop=96
         )
-        large = np.array([_longer_side(row) >= _SMALLEST_SIDE for row in cut.rows], dtype=bool)
+        large = no_scraps(cut.rows)
         count = int(large.sum())
         of_picture = np.full((2, count), [[names.index(picture.pattern)], [number]], np.int64)
-        columns.append((_eight_bits(cut.crops[large]), cut.masks[large], *of_picture))
+        columns.append((eight_bits(cut.crops[large]), cut.masks[large], *of_picture))
     if not columns:
         message = "there are no pictures to take cells from"
         raise ValueError(message)
@@ -207,16 +205,6 @@ def _joined(pictures: Iterator[_Picture]) -> ComparedCells:
         np.concatenate(column) for column in zip(*columns, strict=True)
     )
     return ComparedCells(crops, masks, classes, groups, np.array(names))
-
-
-def _longer_side(row: dict[str, Any]) -> int:
-    return int(max(row["y1"] - row["y0"], row["x1"] - row["x0"]))
-
-
-def _eight_bits(crops: NDArray[Any]) -> NDArray[np.uint8]:
-    if crops.dtype == np.uint8:
-        return crops
-    return np.asarray(np.rint(crops / _STEPS), dtype=np.uint8)
 
 
 def shipped_segmenter(threads: int) -> Segmenter:

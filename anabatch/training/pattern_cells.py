@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from anabatch.training.drawing import draw
 from anabatch.training.fields import training_field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,8 +70,7 @@ def cells_of_field(seed: int, index: int) -> PatternCells:
     cut = cut_cells(
         field.signal, field.nuclei, outlines, image_id=image_id(field.signal), crop=_CROP
     )
-    sides = [max(row["y1"] - row["y0"], row["x1"] - row["x0"]) for row in cut.rows]
-    kept = np.array(sides, dtype=np.int64) >= _SMALLEST_SIDE
+    kept = no_scraps(cut.rows)
     shown = np.isin(PATTERNS, shown_patterns(field.patterns))
     crops, masks = np.asarray(cut.crops[kept], dtype=np.uint8), cut.masks[kept]
     return PatternCells(
@@ -80,6 +79,12 @@ def cells_of_field(seed: int, index: int) -> PatternCells:
         np.tile(shown, (int(kept.sum()), 1)),
         np.full(int(kept.sum()), index, dtype=np.int64),
     )
+
+
+def no_scraps(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+    """Tell which rows of cells are large enough to show a pattern, shape (n,)."""
+    sides = [max(row["y1"] - row["y0"], row["x1"] - row["x0"]) for row in rows]
+    return np.array(sides, dtype=np.int64) >= _SMALLEST_SIDE
 
 
 def shown_patterns(drawn: tuple[str, ...]) -> tuple[str, ...]:
