@@ -60,8 +60,11 @@ def grey_levels(crops: NDArray[Any]) -> NDArray[np.float32]:
         As :func:`check_crops`.
     """
     check_crops(crops)
-    # 257 * 255 = 65,535: exact in 32-bit float for every 16-bit copy of an 8-bit level.
-    return crops.astype(np.float32) / np.float32(BYTE_STEP if crops.dtype == np.uint16 else 1)
+    levels = crops.astype(np.float32)
+    if crops.dtype == np.uint16:
+        # 257 * 255 = 65,535: exact in 32-bit float for every 16-bit copy of an 8-bit level.
+        levels /= np.float32(BYTE_STEP)
+    return levels
 
 
 def preprocess(
@@ -89,24 +92,26 @@ def preprocess(
         The crops have another shape or type, or the masks another shape than the crops.
     """
     levels = grey_levels(crops)
-    channels = levels[..., np.newaxis] if masks is None else _parted(levels, masks)
+    channels = (levels,) * 3 if masks is None else _parted(levels, masks)
     inputs = np.empty((*levels.shape, 3), dtype=np.float32)
-    if method == "unit":
-        inputs[...] = channels / np.float32(255)  # of one channel, where all three are alike
-    else:
-        np.subtract(channels, _IMAGENET_MEANS, out=inputs)
+    # Channel by channel: numpy takes three times as long over a last axis of three.
+    for number, channel in enumerate(channels):
+        if method == "unit":
+            np.divide(channel, np.float32(255), out=inputs[..., number])
+        else:
+            np.subtract(channel, _IMAGENET_MEANS[number], out=inputs[..., number])
     return inputs
 
 
-def _parted(levels: NDArray[np.float32], masks: NDArray[Any]) -> NDArray[np.float32]:
+def _parted(levels: NDArray[np.float32], masks: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
     if masks.shape != levels.shape:
         message = f"masks must be {levels.shape} as the crops, not {masks.shape}"
         raise ValueError(message)
     nucleus = masks == NUCLEUS
     # All that is not the nucleus counts as cytoplasm: resizing spreads light beyond the mask.
-    channels = [
-        np.where(nucleus, levels, 0),
-        np.where(nucleus, 0, levels),
-        np.where(masks == OUTSIDE, 0, 255),
-    ]
-    return np.asarray(np.stack(channels, axis=-1), dtype=np.float32)
+    none, white = np.float32(0), np.float32(255)
+    return (
+        np.where(nucleus, levels, none),
+        np.where(nucleus, none, levels),
+        np.where(masks == OUTSIDE, none, white),
+    )

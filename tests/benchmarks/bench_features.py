@@ -5,7 +5,9 @@
 Zarr to Zarr: the featurize stage over a part of random crops, against the same network's
 `predict_on_batch` over the same batches in memory, which are made ready before the clock starts. Both
 take turns in one process, and processor time is taken beside the clock, for other work of the machine is
-in the clock alone. Then the network alone in float32 and in mixed_bfloat16, also in turns.
+in the clock alone. Through Dask: the same part twice, as the job's graph, on one worker of a local
+cluster, in turns with the network in this process; by the clock alone, for the work is another
+process's. Then the network alone in float32 and in mixed_bfloat16, also in turns.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.config import FeaturizeConfig
+from anabatch.compute import Cluster, gather, task
+from anabatch.config import ComputeConfig, FeaturizeConfig
 from anabatch.features.inputs import preprocess
 from anabatch.features.recipe import features_digest
 from anabatch.features.vgg16 import VGG16Features
@@ -72,9 +75,9 @@ def report(times: dict[str, Any], cells: int) -> None:
         )
 
 
-def stage(store: Path, config: FeaturizeConfig, cells: WrittenPart, threads: int) -> Any:
-    """Describe a part's cells, Zarr to Zarr."""
-    batch = FeaturizeBatch(
+def batch_of(store: Path, config: FeaturizeConfig, threads: int) -> FeaturizeBatch:
+    """Return the parameters of describing a part."""
+    return FeaturizeBatch(
         store=store,
         archive="a",
         date=None,
@@ -85,7 +88,6 @@ def stage(store: Path, config: FeaturizeConfig, cells: WrittenPart, threads: int
         sequence=1,
         run="r",
     )
-    return featurize(batch, cells)
 
 
 def write_crops(store: Path, crops: Any) -> WrittenPart:
@@ -152,10 +154,21 @@ def measure(
     def bare(extractor: VGG16Features) -> Callable[[], Any]:
         return lambda: [extractor._model.predict_on_batch(batch) for batch in inputs]
 
-    zarr = "Zarr to Zarr"
-    works = {zarr: lambda: stage(store, config, cells, options.threads), "network": bare(single)}
+    batch = batch_of(store, config, options.threads)
+    works = {"Zarr to Zarr": lambda: featurize(batch, cells), "network": bare(single)}
     say(f"{width} width, {len(crops)} cells:")
     report(in_turns(works, options.repeats), len(crops))
+    with Cluster(ComputeConfig(workers=1, threads=options.threads)) as cluster:
+
+        def through_dask() -> Any:
+            parts = [task(featurize, batch, cells, threads=options.threads) for _ in range(2)]
+            return cluster.backend.compute(gather(parts))
+
+        works = {
+            "Through Dask": through_dask,
+            "network": lambda: [bare(single)() for _ in range(2)],
+        }
+        report(in_turns(works, options.repeats), 2 * len(crops))
     works = {"float32": bare(single), "mixed_bfloat16": bare(mixed)}
     report(in_turns(works, options.repeats), len(crops))
 
