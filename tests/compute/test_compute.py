@@ -15,8 +15,8 @@ import scripted
 from scripted import calls
 from threadpoolctl import threadpool_limits
 
-from anabatch import compute
-from anabatch.compute import Cluster, InProcess, gather, limited, task, tree
+from anabatch.compute import Cluster, InProcess, gather, limited, task, tree, workers
+from anabatch.compute.backends import Distributed
 from anabatch.config import ComputeConfig
 from anabatch.errors import ConfigurationError, WorkerError
 from anabatch.store.disk import disk_error
@@ -137,9 +137,9 @@ def test_limits_hold_for_a_function_that_raises(tmp_path):
 
 
 def test_the_variables_of_this_process_are_those_of_workers(monkeypatch):
-    for name in compute._THREAD_VARIABLES:
+    for name in workers._THREAD_VARIABLES:
         monkeypatch.setenv(name, "7")
-    compute.limit_threads_of_this_process(1)
+    workers.limit_threads_of_this_process(1)
     assert scripted.threads()["variables"] == {"1"}
 
 
@@ -228,9 +228,9 @@ def test_workers_that_die_before_they_are_up_are_started_again(monkeypatch, deat
     config = ComputeConfig(workers=3, retries=1)
     if deaths > config.retries:
         with pytest.raises(WorkerError, match="before they were up"):
-            compute._local_cluster(config)
+            workers._local_cluster(config)
     else:
-        assert compute._local_cluster(config) == "a cluster"
+        assert workers._local_cluster(config) == "a cluster"
     assert started == [3] * min(deaths + 1, 2)
 
 
@@ -302,7 +302,7 @@ def test_a_bounded_number_of_graphs_is_in_flight(workers, window, bound):
             taken += 1
             yield number, number * 10
 
-    backend = compute.Distributed(FakeClient(workers), window=window, retries=1)
+    backend = Distributed(FakeClient(workers), window=window, retries=1)
     done = 0
     for outcome in backend.stream(graphs()):
         done += 1
@@ -314,14 +314,14 @@ def test_a_bounded_number_of_graphs_is_in_flight(workers, window, bound):
 
 @pytest.mark.usefixtures("_fakes")
 def test_no_graphs_are_no_outcomes():
-    backend = compute.Distributed(FakeClient(2), window=2, retries=1)
+    backend = Distributed(FakeClient(2), window=2, retries=1)
     assert list(backend.stream([])) == []
 
 
 @pytest.mark.usefixtures("_fakes")
 def test_a_caller_that_stops_early_leaves_nothing_running():
     client = FakeClient(2)
-    backend = compute.Distributed(client, window=2, retries=1)
+    backend = Distributed(client, window=2, retries=1)
     for _ in backend.stream((number, number) for number in range(30)):
         break
     gc.collect()
@@ -335,7 +335,7 @@ def test_an_error_of_the_plan_is_raised_and_not_swallowed():
         message = "the plan is broken"
         raise RuntimeError(message)
 
-    backend = compute.Distributed(FakeClient(1), window=1, retries=1)
+    backend = Distributed(FakeClient(1), window=1, retries=1)
     with pytest.raises(RuntimeError, match="plan is broken"):
         list(backend.stream(graphs()))
 
@@ -355,7 +355,7 @@ def test_suspects_run_again_alone_after_all_others(retries, attempts):
     client.compute = lambda graph, **_: submitted.append(graph) or real(graph)  # type: ignore[method-assign,func-returns-value]
     guilty = killed()
     graphs = [("guilty", guilty), *((number, number) for number in range(9))]
-    found = list(compute.Distributed(client, window=2, retries=retries).stream(graphs))
+    found = list(Distributed(client, window=2, retries=retries).stream(graphs))
     assert submitted.count(guilty) == attempts
     assert submitted[-1] is guilty or not retries
     by_name = {outcome.name: outcome for outcome in found}
@@ -379,7 +379,7 @@ def test_a_scheduler_that_dies_ends_it_at_once(graphs):
         return FakeFuture(FutureCancelledError("key", "lost"))
 
     client.compute = compute_until_it_dies  # type: ignore[method-assign]
-    stream = compute.Distributed(client, window=2, retries=2).stream(graphs)
+    stream = Distributed(client, window=2, retries=2).stream(graphs)
     real = FakeCompleted.__iter__
 
     def die_then_complete(self):
@@ -399,14 +399,14 @@ def test_where_no_worker_comes_it_ends():
     from distributed.scheduler import NoWorkerError
 
     graphs = [("a", NoWorkerError(task="task-1", timeout=300.0)), ("b", 1)]
-    backend = compute.Distributed(FakeClient(1), window=1, retries=2)
+    backend = Distributed(FakeClient(1), window=1, retries=2)
     with pytest.raises(WorkerError, match="no worker is left"):
         list(backend.stream(graphs))
 
 
 @pytest.mark.usefixtures("_fakes")
 def test_an_error_names_a_batch_in_a_line():
-    backend = compute.Distributed(FakeClient(1), window=1, retries=0)
+    backend = Distributed(FakeClient(1), window=1, retries=0)
     (outcome,) = backend.stream([("a very long name " * 100, killed())])
     assert len(str(outcome.error)) < 700
 
@@ -515,7 +515,7 @@ def test_a_scheduler_that_is_there_is_used(cluster, tmp_path):
 @pytest.mark.cluster
 def test_without_any_worker_left_nobody_waits_for_ever(monkeypatch, tmp_path):
     """A worker that cannot import what it is to do loses its connection, and may not come again."""
-    monkeypatch.setattr(compute, "_NO_WORKERS_TIMEOUT", "1s")
+    monkeypatch.setattr(workers, "_NO_WORKERS_TIMEOUT", "1s")
     (tmp_path / "gone.py").write_text("def work():\n    return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     import gone  # type: ignore[import-not-found]

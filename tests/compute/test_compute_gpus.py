@@ -6,8 +6,7 @@ import textwrap
 import pytest
 import scripted
 
-from anabatch import compute
-from anabatch.compute import Cluster, InProcess, gather, task
+from anabatch.compute import Cluster, InProcess, gather, task, workers
 from anabatch.config import ComputeConfig
 from anabatch.errors import DeviceError, WorkerError
 
@@ -24,7 +23,7 @@ def gpus(monkeypatch):
             raise DeviceError(message)
         return (A, B)[: 2 if wanted == "all" else wanted]
 
-    monkeypatch.setattr(compute, "require_gpus", two)
+    monkeypatch.setattr(workers, "require_gpus", two)
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def seen_by(workers):
 
 @pytest.mark.usefixtures("gpus")
 def test_one_worker_a_gpu_is_started_beside_the_others(started):
-    assert compute._local_cluster(ComputeConfig(gpus="all", workers=2)) == "a cluster"
+    assert workers._local_cluster(ComputeConfig(gpus="all", workers=2)) == "a cluster"
     (options,) = started
     assert seen_by(options["workers"]) == {
         "gpu-0": (A, {"GPU": 1}),
@@ -61,7 +60,7 @@ def test_one_worker_a_gpu_is_started_beside_the_others(started):
         "cpu-1": ("", {"CPU": 1}),
     }
     assert options["scheduler"]["options"]["host"] == "127.0.0.1"
-    compute._local_cluster(ComputeConfig(gpus=1, workers=1))
+    workers._local_cluster(ComputeConfig(gpus=1, workers=1))
     assert list(seen_by(started[1]["workers"])) == ["gpu-0", "cpu-0"]
 
 
@@ -80,8 +79,8 @@ def test_without_gpus_nobody_looks_for_them(started, monkeypatch):
         message = "it looked"
         raise AssertionError(message)
 
-    monkeypatch.setattr(compute, "require_gpus", look)
-    assert compute._local_cluster(ComputeConfig(workers=3)) == "a cluster"
+    monkeypatch.setattr(workers, "require_gpus", look)
+    assert workers._local_cluster(ComputeConfig(workers=3)) == "a cluster"
     assert started[0]["n_workers"] == 3
 
 
@@ -98,7 +97,7 @@ def test_gpu_workers_that_die_before_they_are_up_are_started_again(monkeypatch):
 
     monkeypatch.setattr(distributed, "SpecCluster", die)
     with pytest.raises(WorkerError, match="before they were up"):
-        compute._local_cluster(ComputeConfig(gpus=1, retries=1))
+        workers._local_cluster(ComputeConfig(gpus=1, retries=1))
     assert len(tried) == 2
 
 
@@ -132,7 +131,7 @@ def _dask_cuda(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("gpus", "_dask_cuda")
 def test_with_dask_cuda_a_worker_stays_near_its_gpu(started):
-    compute._local_cluster(ComputeConfig(gpus="all", workers=1))
+    workers._local_cluster(ComputeConfig(gpus="all", workers=1))
     plugins = {
         name: [plugin.cores for plugin in spec["options"].get("plugins", [])]
         for name, spec in started[0]["workers"].items()
@@ -170,10 +169,10 @@ class Elsewhere:
 def test_a_scheduler_elsewhere_must_have_the_workers_that_tasks_ask_for(resources, wanted, enough):
     config = ComputeConfig(scheduler="tcp://there:8786", gpus=wanted)
     if enough:
-        compute._check_resources(Elsewhere(*resources), config)
+        workers._check_resources(Elsewhere(*resources), config)
     else:
         with pytest.raises(DeviceError, match=r"of the \d workers at tcp://there:8786 \d have"):
-            compute._check_resources(Elsewhere(*resources), config)
+            workers._check_resources(Elsewhere(*resources), config)
 
 
 # What is computed where
