@@ -29,7 +29,7 @@ _TIMEOUT = 60.0  # seconds; without its daemon the driver is loaded first
 _LINE = re.compile(r"^\s*(?:GPU|MIG)\b.*\(UUID: (?P<uuid>(?:GPU|MIG)-[^)\s]+)\)\s*$")
 _REMEDY = (
     "Look at `nvidia-smi -L` and CUDA_VISIBLE_DEVICES, ask for what is there, or run on the CPU: "
-    "--gpus 0, segment.device = 'cpu'."
+    "--gpus 0, segment.device = 'cpu', featurize.device = 'cpu'."
 )
 
 
@@ -80,17 +80,25 @@ def check_devices(config: Config) -> None:
         A GPU was asked for that is not there, or for a recipe that has no networks.
     """
     compute, segment = config.compute, config.segment
-    if not compute.gpus and segment.device == "cpu":
+    devices = {segment.device, config.featurize.device}
+    if not compute.gpus and devices == {"cpu"}:
         return
-    if segment.recipe == "watershed":
+    if segment.recipe == "watershed" and config.featurize.device == "cpu":
         what = "a GPU was asked for, and the recipe 'watershed' has no networks to run on it"
         raise DeviceError(what, "Leave out --gpus, and set segment.device to 'cpu'.")
     if compute.scheduler in ("local", "sync"):
         require_gpus(compute.gpus or 1)
 
 
+def describer(config: Config) -> str | None:
+    """Return the resource that a worker needs to describe cells; None where workers are alike."""
+    if not config.compute.gpus:
+        return None
+    return GPU if config.featurize.device == "cuda" else CPU
+
+
 def without_gpus(config: Config) -> Config:
-    """Return a configuration for jobs that run no network of the segmentation."""
+    """Return a configuration for jobs that run no network on a GPU."""
     compute = config.compute.model_copy(update={"gpus": 0})
     return config.model_copy(update={"compute": compute})
 

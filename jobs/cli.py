@@ -131,7 +131,7 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
 
         computing = {"scheduler": scheduler, "workers": workers, "gpus": gpus}
         found = make_config(config, archive, layout, archive_name, store, **computing)
-        if "gpus" in extras:
+        if "gpus" in extras or (name == "featurize" and found.featurize.device == "cuda"):
             check_devices(found)
         else:
             found = without_gpus(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.compute import task
 from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.features.vgg16 import SIDE, features_digest
+from anabatch.gpus import describer
 from anabatch.stages.featurize import FeaturizeBatch, featurize, featurize_key, featurize_recipe
 from anabatch.store.attempts import Place
 from anabatch.store.live import CELLS, FEATURIZE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
 
+    from anabatch.config import Config
     from anabatch.store.actions import Action
 
     from .context import Context
@@ -121,10 +123,11 @@ def plan(context: Context) -> FeaturizePlan:
     return found
 
 
-def graphs(found: FeaturizePlan, threads: int) -> Iterator[tuple[FeaturizeBatch, Any]]:
+def graphs(found: FeaturizePlan, config: Config) -> Iterator[tuple[FeaturizeBatch, Any]]:
     """Yield one graph a cell part; nothing is computed."""
+    threads, on = config.compute.threads, describer(config)
     for batch, cells in found.batches:
-        yield batch, task(featurize, batch, cells, threads=threads)
+        yield batch, task(featurize, batch, cells, threads=threads, on=on)
 
 
 def run(context: Context) -> None:
@@ -143,8 +146,7 @@ def run(context: Context) -> None:
         if context.commit_is_due:
             context.commit()
 
-    threads = context.config.compute.threads
-    context.execute("featurize", graphs(found, threads), len(found.batches), done)
+    context.execute("featurize", graphs(found, context.config), len(found.batches), done)
     context.commit()
     if found.other_sizes:
         what = f"{found.other_sizes} live cells have crops of another size than {SIDE} pixels"

@@ -64,11 +64,16 @@ device = "{segment.device}"  # or "cuda"; a device that is not there is an error
 crop = {cells.crop}  # side of the crops; VGG16's features are defined for 96
 
 [featurize]
+extractor = "{featurize.extractor}"  # or "lbp", local binary patterns: a baseline without a network
 # anabatch-vgg16-quarter is a small network for trying things out. For real work: "imagenet", or
 # the path of a Keras weights file.
 weights = "{featurize.weights}"
-preprocessing = "{featurize.preprocessing}"  # or "keras"
+preprocessing = "{featurize.preprocessing}"  # or "keras", as ImageNet's weights were trained
+channels = "{featurize.channels}"  # or "nucleus-cytoplasm-mask"
+pooling = "{featurize.pooling}"  # or "average": a ninth as many features
+precision = "{featurize.precision}"  # or "mixed_bfloat16", faster where the device has it
 batch = {featurize.batch}
+device = "{featurize.device}"  # or "cuda", where Keras finds one (KERAS_BACKEND=torch, or TensorFlow's)
 
 [embed]
 landmarks = {embed.landmarks}

@@ -93,8 +93,7 @@ def make_config(
     if "gpus" in given:
         given["gpus"] = _gpus(given["gpus"])
     raw["compute"] |= given
-    if raw["compute"]["gpus"] or "gpus" in given:
-        raw["segment"]["device"] = "cuda" if raw["compute"]["gpus"] else "cpu"
+    _place_networks(raw, given.get("gpus"))
     if "workers" in given and raw["compute"]["scheduler"] != "local":
         message = f"--workers is of a local cluster, and not of {raw['compute']['scheduler']}"
         raise typer.BadParameter(message)
@@ -102,6 +101,14 @@ def make_config(
         message = "--gpus needs workers, and --scheduler sync has none"
         raise typer.BadParameter(message)
     return resolve_paths(parse_config(raw, "the options"), Path.cwd())
+
+
+def _place_networks(raw: dict[str, Any], asked: int | str | None) -> None:
+    """Set the networks' devices by the GPUs of a configuration, and by those that an option asks for."""
+    if raw["compute"]["gpus"]:
+        raw["segment"]["device"] = "cuda"
+    elif asked == 0:
+        raw["segment"]["device"] = raw["featurize"]["device"] = "cpu"
 
 
 def _gpus(text: str) -> int | str:

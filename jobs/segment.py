@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.compute import gather, task
-from anabatch.gpus import CPU, GPU, visible_gpus
+from anabatch.gpus import CPU, GPU, describer, visible_gpus
 from anabatch.segmentation.models import NETWORKS, segmentation_digest
 from anabatch.stages.cells import cells_key, cells_recipe, cut
 from anabatch.stages.featurize import featurize
@@ -319,7 +319,8 @@ def _chain(
     With GPUs the segmentation is one task on a GPU's worker, and not five on two kinds of workers: what
     lies between its steps, some 170 MB for 30 fields, would go from process to process, which takes a
     quarter of the time that the shipped networks take on an H100. The steps overlap within the worker
-    instead (:mod:`anabatch.segmentation.pipeline`). The rest of the way is for the workers beside it.
+    instead (:mod:`anabatch.segmentation.pipeline`). The rest of the way is for the workers beside it,
+    but for the features' network, if it is configured to run on a GPU.
     """
     threads = context.config.compute.threads
     on_gpu, beside = (GPU, CPU) if context.config.compute.gpus else (None, None)
@@ -331,7 +332,7 @@ def _chain(
     if extractor is None:
         return gather([segmented, cells], on=beside)
     described = featurize_batch(context, batch.archive, batch.date, batch.sequence, extractor)
-    features = task(featurize, described, cells, threads=threads, on=beside)
+    features = task(featurize, described, cells, threads=threads, on=describer(context.config))
     return gather([segmented, cells, features], on=beside)
 
 

@@ -115,6 +115,7 @@ def test_a_run_on_the_cpu_asks_for_nothing(smi):
         {"segment": {"device": "cuda"}, "compute": {"scheduler": "sync"}},
         {"segment": {"device": "cuda"}, "compute": {"gpus": "all"}},
         {"compute": {"gpus": 1}},
+        {"featurize": {"device": "cuda"}, "segment": {"recipe": "watershed"}},
     ],
 )
 def test_a_gpu_that_is_asked_for_must_be_there(smi, sections):

@@ -6,6 +6,7 @@ import json
 import pytest
 import typer
 from anabatch.jobs import cli, scan
+from anabatch.jobs import featurize as featurize_job
 from anabatch.jobs import segment as segment_job
 from anabatch.jobs.looking import looking
 from anabatch.jobs.options import make_config
@@ -116,6 +117,24 @@ def test_networks_are_for_gpus_and_the_rest_is_for_the_workers_beside_them(archi
         ((_, graph),) = segment_job.graphs(context, found, extractor)
     cpu, gpu = ({"CPU": 1}, {"GPU": 1}) if gpus else (None, None)
     assert placed(graph) == {"segment": gpu, "cut": cpu, "featurize": cpu, "gather": cpu}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "resources"),
+    [(None, "cuda", None), ("1", "cpu", {"CPU": 1}), ("1", "cuda", {"GPU": 1})],
+)
+def test_cells_are_described_on_a_gpu_where_that_is_configured(tmp_path, gpus, device, resources):
+    config = configured(tmp_path, f"[featurize]\ndevice = '{device}'\n", gpus=gpus)
+    found = featurize_job.FeaturizePlan([("a batch", "cells")], {}, 0)
+    ((_, graph),) = featurize_job.graphs(found, config)
+    assert placed(graph) == {"featurize": resources}
+
+
+def test_no_gpus_are_for_no_network(tmp_path):
+    text = "[featurize]\ndevice = 'cuda'\n"
+    assert configured(tmp_path, text).featurize.device == "cuda"
+    assert configured(tmp_path, text, gpus="1").featurize.device == "cuda"
+    assert configured(tmp_path, text, gpus="0").featurize.device == "cpu"
 
 
 # On the CPU
