@@ -54,8 +54,11 @@ def finish(
     losses: list[float],
     *,
     module: str,
+    channels: str | None = None,
 ) -> None:
     """Enter the network that a module of this package trained in the manifest beside it, if there is one.
+
+    `channels` are those that a feature network was trained for, which takes no others then.
 
     Its `quality` is measured by `python -m anabatch.training.evaluate --record`, or
     `compare_features --record`.
@@ -70,6 +73,8 @@ def finish(
         "final_loss": round(losses[-1], 4),
         "quality": {},
     }
+    if channels is not None:
+        changes["channels"] = channels
     update_entry(name, changes, options.out.parent)
 
 

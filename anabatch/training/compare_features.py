@@ -25,7 +25,7 @@ from anabatch.config import FeaturizeConfig
 from anabatch.features.backend import start_keras
 from anabatch.features.lbp import LBPFeatures
 from anabatch.features.vgg16 import VGG16Features, build
-from anabatch.features.vgg16_weights import save_npz, weights_digest
+from anabatch.features.vgg16_weights import GREY, PARTED, save_npz, weights_digest
 from anabatch.training import readers, textures
 from anabatch.training.compared_cells import (
     ComparedCells,
@@ -121,10 +121,10 @@ def contestants(options: argparse.Namespace, folder: Path) -> Iterator[Contestan
     """
     most, digest = options.cells, weights_digest(SHIPPED)
     yield Contestant("shipped", network(SHIPPED), most, digest)
-    parted = network(SHIPPED, channels="nucleus-cytoplasm-mask")
-    yield Contestant("shipped, nucleus-cytoplasm-mask", parted, most, digest)
-    for path in options.weights:
-        yield Contestant(path.name, network(str(path)), most, weights_digest(str(path)))
+    for channels, paths in ((GREY, options.weights), (PARTED, options.parted)):
+        for path in paths:
+            describe = network(str(path), channels=channels)
+            yield Contestant(path.name, describe, most, weights_digest(str(path)))
     yield Contestant("pixels 24 x 24", textures.pixels, most)
     lbp = LBPFeatures(FeaturizeConfig(extractor="lbp"))
     yield Contestant("local binary patterns", lbp.extract, most)
@@ -276,6 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--real", type=Path, help="pictures, a folder a pattern")
     parser.add_argument("--fields", type=int, default=42, help="simulated fields")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="other weights files")
+    parser.add_argument(
+        "--parted", type=Path, nargs="*", default=[], help="those for nucleus, cytoplasm and mask"
+    )
     parser.add_argument("--cells", type=int, default=40, help="cells of a picture at most")
     parser.add_argument("--seeds", type=int, default=3, help="random networks of a quarter's width")
     parser.add_argument(
@@ -291,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results[contestant.name] = compare(contestant, sets, options.keep)
             log.info("compared", features=contestant.name)
     lines = table(results)
-    for best in ("shipped", *(path.name for path in options.weights)):
+    for best in ("shipped", *(path.name for path in (*options.weights, *options.parted))):
         lines += ["", *differences(results, best)]
     sys.stdout.write("\n".join(lines) + "\n")
     if options.record:

@@ -39,6 +39,60 @@ def supervised_contrast(vectors: Any, labels: Any, temperature: float = 0.1) -> 
     return -found[count > 0].mean()
 
 
+def alignment(features: Any, truth: Any) -> Any:
+    """Return how far the features' largest differences are from those that the truth has.
+
+    Whoever looks at features without labels, as kernel PCA and k-means do, sees what they differ in most:
+    that a linear reader could find something in them is not enough.
+
+    Parameters
+    ----------
+    features : torch.Tensor, shape (n, d)
+    truth : torch.Tensor, shape (n, p)
+        What shall make two rows different, by how much.
+
+    Returns
+    -------
+    torch.Tensor
+        1 less the linear centred kernel alignment: 0 if the rows' Gram matrices are alike but for
+        a factor, 1 if they have nothing in common.
+
+    References
+    ----------
+    S. Kornblith et al., "Similarity of neural network representations revisited", ICML (2019).
+    """
+    rows, wanted = (part.float() - part.float().mean(dim=0) for part in (features, truth))
+    found, target = rows @ rows.T, wanted @ wanted.T
+    lengths = found.norm() * target.norm()
+    return 1 - (found * target).sum() / lengths.clamp_min(_LEAST)
+
+
+def wanted_differences(labels: Any, seen: Any, share: float) -> Any:
+    """Put patterns and traits into one table, for :func:`alignment`.
+
+    Parameters
+    ----------
+    labels : torch.Tensor, shape (n, p), bool
+    seen : torch.Tensor, shape (n, q), float32
+        The rows' :func:`traits`.
+    share : float
+        Of the whole variance, what traits shall have.
+
+    Returns
+    -------
+    torch.Tensor, shape (n, p + q), float32
+    """
+    import torch
+
+    parts = [(labels.float(), 1 - share), (seen, share)]
+    scaled = []
+    for part, own in parts:
+        centred = part - part.mean(dim=0)
+        total = (centred**2).sum(dim=1).mean()
+        scaled.append(centred * (own / total.clamp_min(_LEAST)) ** 0.5)
+    return torch.cat(scaled, dim=1)
+
+
 def traits(images: Any, inside: Any) -> Any:
     """Return what of a view features must keep although patterns do not need it.
 

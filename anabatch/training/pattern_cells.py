@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _NEGATIVE = "negative"
 _CROP = 96
 
-# Half of the fields are cut along looser or tighter outlines than the true ones, by so many pixels
-# at most: those that a segmentation finds are not better.
+# Half of the fields are cut along looser or tighter outlines than the true ones, of cells and of
+# nuclei, by so many pixels at most: those that a segmentation finds are not better.
 _OUTLINE_SHARE, _OUTLINE = 0.5, 5
 # Scraps at the edge of a field, in source pixels: nobody could tell their pattern.
 _SMALLEST_SIDE = 24
@@ -37,8 +37,8 @@ class PatternCells:
     Attributes
     ----------
     crops : ndarray, shape (n, 96, 96), uint8
-    inside : ndarray, shape (n, 96, 96), bool
-        The cells' masks, and the pixel beyond them into which resizing spreads their light.
+    masks : ndarray, shape (n, 96, 96), uint8
+        0 outside the cell, 1 cytoplasm, 2 nucleus.
     labels : ndarray, shape (n, number of PATTERNS), bool
         Which of :data:`anabatch.simulate.field.PATTERNS` the cell shows.
     fields : ndarray, shape (n,), int64
@@ -46,9 +46,14 @@ class PatternCells:
     """
 
     crops: NDArray[np.uint8]
-    inside: NDArray[np.bool_]
+    masks: NDArray[np.uint8]
     labels: NDArray[np.bool_]
     fields: NDArray[np.int64]
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """The cells, and the pixel beyond them into which resizing spreads their light, (n, 96, 96)."""
+        return np.asarray((self.masks != OUTSIDE) | (self.crops > 0))
 
 
 def cells_of_field(seed: int, index: int) -> PatternCells:
@@ -67,15 +72,13 @@ def cells_of_field(seed: int, index: int) -> PatternCells:
     """
     field = training_field(seed, index)
     outlines = redrawn(field.cells, np.random.default_rng([seed, index, 2]))
-    cut = cut_cells(
-        field.signal, field.nuclei, outlines, image_id=image_id(field.signal), crop=_CROP
-    )
+    nuclei = redrawn(field.nuclei, np.random.default_rng([seed, index, 4]))
+    cut = cut_cells(field.signal, nuclei, outlines, image_id=image_id(field.signal), crop=_CROP)
     kept = no_scraps(cut.rows)
     shown = np.isin(PATTERNS, shown_patterns(field.patterns))
-    crops, masks = np.asarray(cut.crops[kept], dtype=np.uint8), cut.masks[kept]
     return PatternCells(
-        crops,
-        (masks != OUTSIDE) | (crops > 0),
+        np.asarray(cut.crops[kept], dtype=np.uint8),
+        cut.masks[kept],
         np.tile(shown, (int(kept.sum()), 1)),
         np.full(int(kept.sum()), index, dtype=np.int64),
     )
@@ -98,7 +101,7 @@ def redrawn(cells: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.in
     Parameters
     ----------
     cells : ndarray of int32, shape (H, W)
-        Label image of at most 32,767 cells.
+        Label image of at most 32,767 cells, or nuclei.
     rng : numpy.random.Generator
 
     Returns
@@ -133,7 +136,7 @@ def joined(parts: Iterable[PatternCells]) -> PatternCells:
     PatternCells
         In the order of the fields.
     """
-    rows = [(part.crops, part.inside, part.labels, part.fields) for part in parts]
+    rows = [(part.crops, part.masks, part.labels, part.fields) for part in parts]
     return PatternCells(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 

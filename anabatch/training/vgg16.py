@@ -20,10 +20,10 @@ import numpy as np
 import structlog
 
 from anabatch.features.vgg16 import BLOCKS, SIDE
-from anabatch.features.vgg16_weights import FULL_WIDTH, save_npz
+from anabatch.features.vgg16_weights import FULL_WIDTH, GREY, PARTED, save_npz
 from anabatch.training.commands import finish
 from anabatch.training.descent import descend, start
-from anabatch.training.losses import supervised_contrast, traits
+from anabatch.training.losses import alignment, supervised_contrast, traits, wanted_differences
 from anabatch.training.pattern_cells import PatternCells, simulate_cells
 from anabatch.training.views import Viewer
 
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from anabatch.training.views import Views
+
 log = structlog.get_logger(__name__)
 
-NAME = "anabatch-vgg16-quarter"
+NAME, NAME_PARTED = "anabatch-vgg16-quarter", "anabatch-vgg16-quarter-parted"
 WIDTH = 0.25
 
 _EMBEDDED = 128  # dimensions in which cells look for their like
@@ -55,15 +57,20 @@ class Training:
         Cells a step; each is seen in two views.
     width : float
         Of the network, as a share of VGG16's own.
+    channels : {'grey', 'nucleus-cytoplasm-mask'}
+        What the network's three channels are, see :class:`anabatch.config.FeaturizeConfig`.
     learning_rate : float
         At its highest, after a twentieth of the steps; then it falls to 0 along a cosine.
     weight_decay : float
         Of AdamW.
     dropout : float
         Share of the features that the head for patterns does not see.
-    contrast, traits : float
-        Weights of :func:`~anabatch.training.losses.supervised_contrast` and of reading off
-        :func:`~anabatch.training.losses.traits`, against that of the patterns.
+    contrast, traits, align : float
+        Weights of :func:`~anabatch.training.losses.supervised_contrast`, of reading off
+        :func:`~anabatch.training.losses.traits`, and of
+        :func:`~anabatch.training.losses.alignment`, against that of the patterns.
+    traits_share : float
+        What of the features' variance shall be that of traits; the rest is that of patterns.
     threads : int
     device : {'cpu', 'cuda'}
     """
@@ -72,11 +79,14 @@ class Training:
     seed: int
     batch: int = 512
     width: float = WIDTH
+    channels: str = GREY
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     dropout: float = 0.5
     contrast: float = 0.5
-    traits: float = 0.3
+    traits: float = 1.0
+    align: float = 4.0
+    traits_share: float = 0.2
     threads: int = 1
     device: str = "cpu"
 
@@ -149,13 +159,13 @@ class Heads:
         """Return the weights."""
         return list(self._readers.parameters())
 
-    def loss(self, block5: Any, images: Any, inside: Any, labels: Any) -> Any:
+    def loss(self, block5: Any, views: Views, labels: Any) -> Any:
         """Return the loss of a batch of views.
 
         Parameters
         ----------
         block5 : torch.Tensor, shape (n, channels, 3, 3)
-        images, inside : torch.Tensor, shape (n, 1, 96, 96)
+        views : Views
         labels : torch.Tensor, shape (n, patterns), bool
         """
         from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
@@ -169,8 +179,10 @@ class Heads:
             for name, seen in (("flat", flat), ("mean", mean))
         )
         alike = supervised_contrast(read["alike"](flat), labels)
-        kept = mse_loss(read["traits"](flat), traits(images, inside))
-        return named + self._how.contrast * alike + self._how.traits * kept
+        seen, how = traits(views.images, views.inside), self._how
+        kept = mse_loss(read["traits"](flat), seen)
+        apart = alignment(flat, wanted_differences(labels, seen, how.traits_share))
+        return named + how.contrast * alike + how.traits * kept + how.align * apart
 
 
 def train(cells: PatternCells, how: Training, out: Path) -> list[float]:
@@ -203,26 +215,19 @@ def train(cells: PatternCells, how: Training, out: Path) -> list[float]:
 
     def step(optimizer: Any) -> Any:
         rows = viewer.draw_rows(how.batch).repeat(2)
-        return _step(net, heads, optimizer, (*viewer.view(rows), labels[rows]))
+        views = viewer.view(rows)
+        optimizer.zero_grad(set_to_none=True)
+        inputs = views.channels(how.channels).contiguous(memory_format=torch.channels_last)
+        # In bfloat16 on processors too: one way to train everywhere.
+        with torch.autocast(device.type, torch.bfloat16):
+            block5 = net(inputs)
+        loss = heads.loss(block5, views, labels[rows])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
 
     trained = [*net.parameters(), *heads.parameters()]
     return descend(how, trained, step, lambda: save_npz(out, fold(net)))
-
-
-def _step(net: Any, heads: Heads, optimizer: Any, batch: tuple[Any, Any, Any]) -> Any:
-    """Take one step and return its loss."""
-    import torch
-
-    images, inside, labels = batch
-    optimizer.zero_grad(set_to_none=True)
-    inputs = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    # In bfloat16 on processors too: one way to train everywhere.
-    with torch.autocast(images.device.type, torch.bfloat16):
-        block5 = net(inputs)
-    loss = heads.loss(block5, images, inside, labels)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
 
 
 def fold(net: Any) -> dict[str, NDArray[np.float32]]:
@@ -287,8 +292,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4000, help="batches")
     parser.add_argument("--batch", type=int, default=512, help="cells of a batch, in two views")
     parser.add_argument("--width", type=float, default=WIDTH, help="share of VGG16's own width")
+    parser.add_argument("--channels", choices=[GREY, PARTED], default=GREY)
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--contrast", type=float, default=0.5, help="weight of likeness")
+    parser.add_argument("--traits", type=float, default=1.0, help="weight of reading traits")
+    parser.add_argument("--align", type=float, default=4.0, help="weight of the differences")
+    parser.add_argument(
+        "--traits-share", type=float, default=0.2, help="of the differences, those of traits"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw fields")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -301,14 +312,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=options.seed,
         batch=options.batch,
         width=options.width,
+        channels=options.channels,
         learning_rate=options.rate,
         contrast=options.contrast,
+        traits=options.traits,
+        align=options.align,
+        traits_share=options.traits_share,
         threads=options.threads,
         device=options.device,
     )
     losses = train(cells, how, options.out)
     source = {"simulator": "anabatch.simulate.field", "fields": options.fields}
-    finish(NAME, options, [source | {"cells": len(cells.crops)}], losses, module="vgg16")
+    name = NAME if options.channels == GREY else NAME_PARTED
+    data = [source | {"cells": len(cells.crops)}]
+    finish(name, options, data, losses, module="vgg16", channels=options.channels)
 
 
 if __name__ == "__main__":

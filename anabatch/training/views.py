@@ -8,10 +8,11 @@ outside the cell stays black, as in the crops that the features are made of.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from anabatch.cells import CYTOPLASM, NUCLEUS, OUTSIDE
 from anabatch.training.crops import blurred
 
 if TYPE_CHECKING:
@@ -62,6 +63,44 @@ class Strength:
     noise: float = 0.08
 
 
+class Views(NamedTuple):
+    """Views of n cells.
+
+    Attributes
+    ----------
+    images : torch.Tensor, shape (n, 1, side, side), float32
+        Grey levels from 0 to 1, in steps of 1 / 255; 0 outside the cell.
+    inside : torch.Tensor, shape (n, 1, side, side), float32
+        1 in the cell and the pixel beyond it into which resizing spreads its light, 0 outside.
+    masks : torch.Tensor, shape (n, 1, side, side), uint8
+        0 outside the cell, 1 cytoplasm, 2 nucleus.
+    """
+
+    images: Any
+    inside: Any
+    masks: Any
+
+    def channels(self, kind: str) -> Any:
+        """Make a network's three channels, as :func:`anabatch.features.inputs.preprocess` does.
+
+        Parameters
+        ----------
+        kind : {'grey', 'nucleus-cytoplasm-mask'}
+
+        Returns
+        -------
+        torch.Tensor, shape (n, 3, side, side), float32
+            From 0 to 1.
+        """
+        import torch
+
+        if kind == "grey":
+            return self.images.expand(-1, 3, -1, -1)
+        nucleus = (self.masks == NUCLEUS).float()
+        cell = (self.masks != OUTSIDE).float()
+        return torch.cat([self.images * nucleus, self.images * (1 - nucleus), cell], dim=1)
+
+
 class Viewer:
     """Draws views of cells that lie on the device.
 
@@ -79,7 +118,7 @@ class Viewer:
         import torch
 
         self._crops = torch.from_numpy(cells.crops).to(device)
-        self._inside = torch.from_numpy(cells.inside).to(device)
+        self._masks = torch.from_numpy(cells.masks).to(device)
         self._random = torch.Generator(device=device).manual_seed(seed)
         self._device = device
         self._strength = strength or Strength()
@@ -96,7 +135,7 @@ class Viewer:
         high = len(self._crops)
         return torch.randint(high, (count,), generator=self._random, device=self._device)
 
-    def view(self, rows: Any) -> tuple[Any, Any]:
+    def view(self, rows: Any) -> Views:
         """Draw one view of every cell.
 
         Parameters
@@ -105,20 +144,22 @@ class Viewer:
 
         Returns
         -------
-        images : torch.Tensor, shape (n, 1, side, side), float32
-            Grey levels from 0 to 1, in steps of 1 / 255; 0 outside the cell.
-        inside : torch.Tensor, shape (n, 1, side, side), float32
-            1 in the cell, 0 outside.
+        Views
         """
         import torch
         from torch.nn.functional import grid_sample
 
-        layers = torch.stack([self._crops[rows] / 255, self._inside[rows].float()], 1)
+        crops, masks = self._crops[rows], self._masks[rows]
+        cells = masks != OUTSIDE
+        areas = torch.stack([cells | (crops > 0), cells, masks == NUCLEUS], 1)
+        layers = torch.cat([(crops / 255)[:, None], areas.float()], 1)
         grid = self._grid(len(rows), layers.shape[-1])
         warped = grid_sample(layers, grid, align_corners=False)
-        inside = (warped[:, 1:] > 0.5).float() * self._uncut(grid)
+        inside, cell, nucleus = ((warped[:, 1:] > 0.5).float() * self._uncut(grid)).split(1, 1)
         exposed = self._exposed(self._stained(warped[:, :1]))
-        return (exposed.clamp(0, 1) * 255).round() / 255 * inside, inside
+        images = (exposed.clamp(0, 1) * 255).round() / 255 * inside
+        parts = torch.where(nucleus > 0, NUCLEUS, CYTOPLASM * cell).to(torch.uint8)
+        return Views(images, inside, parts)
 
     def _uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> Any:
         """Draw numbers, shape (count, 1, 1, 1)."""

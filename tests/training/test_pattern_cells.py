@@ -20,12 +20,12 @@ def small_fields(monkeypatch):
 
 
 def columns(cells: PatternCells):
-    return cells.crops, cells.inside, cells.labels, cells.fields
+    return cells.crops, cells.masks, cells.labels, cells.fields
 
 
 def test_cells_carry_their_fields_patterns():
     cells = simulate_cells(seed=3, fields=4)
-    assert cells.crops.shape[1:] == cells.inside.shape[1:] == (96, 96)
+    assert cells.crops.shape[1:] == cells.masks.shape[1:] == (96, 96)
     assert {len(column) for column in columns(cells)} == {len(cells.crops)}
     assert len(cells.crops) > 3
     for number in np.unique(cells.fields):
@@ -33,6 +33,11 @@ def test_cells_carry_their_fields_patterns():
         assert np.all(own == own[0])
         assert own[0, number] or "negative" in PATTERNS[number]
     assert not cells.crops[~cells.inside].any()
+    assert cells.inside[cells.masks > 0].all()
+    assert set(np.unique(cells.masks)) == {0, 1, 2}
+    # Most cells have a nucleus, and none is all nucleus.
+    shares = (cells.masks == 2).sum(axis=(1, 2)) / (cells.masks > 0).sum(axis=(1, 2))
+    assert 0.1 < np.median(shares) < 0.9
 
 
 def test_a_field_is_the_same_alone_and_among_others():

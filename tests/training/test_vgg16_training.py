@@ -65,7 +65,8 @@ def test_the_folded_network_in_keras_is_the_trained_one_in_torch(tmp_path):
     np.testing.assert_allclose(after, before, rtol=0, atol=0.02 * before.max())  # float16 weights
 
 
-def test_training_learns_what_it_is_shown(tmp_path):
+@pytest.mark.parametrize("channels", ["grey", "nucleus-cytoplasm-mask"])
+def test_training_learns_what_it_is_shown(tmp_path, channels):
     """Discs with a hole against discs without, of any brightness."""
     n = 64
     rows, columns = np.mgrid[:96, :96]
@@ -75,8 +76,10 @@ def test_training_learns_what_it_is_shown(tmp_path):
     holed = np.arange(n) % 2 == 0
     crops[holed] = np.where(radius < 16, 10, crops[holed])
     labels = np.stack([holed, ~holed], axis=1)
-    data = PatternCells(crops, np.tile(radius < 36, (n, 1, 1)), labels, np.arange(n))
-    how = Training(steps=20, seed=0, batch=16, width=1 / 32, learning_rate=1e-2)
+    masks = np.tile(radius < 36, (n, 1, 1)).astype(np.uint8)
+    masks[holed] += radius < 16
+    data = PatternCells(crops, masks, labels, np.arange(n))
+    how = Training(steps=20, seed=0, batch=16, width=1 / 32, learning_rate=1e-2, channels=channels)
     losses = train(data, how, tmp_path / "w.npz")
     assert len(losses) == 20
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
@@ -94,6 +97,8 @@ def test_the_command_writes_weights_that_the_extractor_takes(tmp_path, monkeypat
         assert record["data"][0]["cells"] == len(drawn["crops"]) > 0
         assert drawn["labels"].shape[1] == len(PATTERNS)
     assert "--fields 3" in record["command"]
+    assert "--channels grey" in record["command"]
+    assert record["channels"] == "grey"
     assert "--cells" not in record["command"]
     assert shipped(NAME, tmp_path).path == out
     features = VGG16Features(FeaturizeConfig(weights=str(out), batch=2))
