@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from anabatch.features.vgg16_weights import weights_digest
+from anabatch.features.vgg16_weights import check_channels, weights_digest
 
 if TYPE_CHECKING:
     from anabatch.config import FeaturizeConfig
@@ -50,8 +50,13 @@ def features_weights(config: FeaturizeConfig) -> dict[str, str]:
     ------
     WeightsError
         The weights are neither a shipped name nor a file that is there.
+    ConfigurationError
+        The weights were trained for other channels.
     """
-    return {} if config.extractor == "lbp" else {"weights": weights_digest(config.weights)}
+    if config.extractor == "lbp":
+        return {}
+    check_channels(config.weights, config.channels)
+    return {"weights": weights_digest(config.weights)}
 
 
 def features_digest(config: FeaturizeConfig) -> str:
@@ -70,7 +75,7 @@ def features_digest(config: FeaturizeConfig) -> str:
 
     Raises
     ------
-    WeightsError
+    WeightsError, ConfigurationError
         As :func:`features_weights`.
     """
     both = {"parameters": features_parameters(config), "weights": features_weights(config)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.errors import WeightsError
+from anabatch.errors import ConfigurationError, WeightsError
 from anabatch.weights import file_digest, shipped
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ IMAGENET_MD5 = "6d6bbae143d832006294945121d1f1fc"
 
 FULL_WIDTH = 64
 """Channels of the first convolution of VGG16."""
+
+GREY, PARTED = "grey", "nucleus-cytoplasm-mask"
+"""What a network's three channels can be, see :class:`anabatch.config.FeaturizeConfig`."""
 
 _HDF5 = (".h5", ".hdf5")
 _FIRST_KERNEL = "block1_conv1/kernel"
@@ -52,6 +55,37 @@ def weights_digest(weights: str) -> str:
     if not _is_path(weights):
         return shipped(weights).digest
     return file_digest(_existing(weights))
+
+
+def check_channels(weights: str, channels: str) -> None:
+    """Refuse channels that a shipped network has never seen: it would say nothing of any use.
+
+    What `imagenet` and files are for, nobody but their user knows: they take any channels.
+
+    Parameters
+    ----------
+    weights : str
+        `imagenet`, a shipped name, or a path.
+    channels : str
+        As :class:`anabatch.config.FeaturizeConfig` has them.
+
+    Raises
+    ------
+    ConfigurationError
+        The network was trained for others.
+    WeightsError
+        No such network is shipped.
+    """
+    if weights == IMAGENET or _is_path(weights):
+        return
+    trained: str = shipped(weights).record.get("channels", channels)
+    if trained != channels:
+        what = f"{weights} was trained for channels = {trained!r}, not for {channels!r}"
+        remedy = (
+            f"Set featurize.channels = {trained!r}, or name weights for {channels!r} in "
+            f"featurize.weights (python -m anabatch.training.vgg16 --channels {channels} makes some)."
+        )
+        raise ConfigurationError(what, remedy)
 
 
 def width_of(weights: str) -> float:

@@ -130,6 +130,17 @@ def test_masks_reach_the_network_where_they_are_asked_for(npz: Path) -> None:
         parted.extract(CROPS)
 
 
+def test_a_shipped_network_takes_the_channels_alone_that_it_was_trained_for(npz: Path) -> None:
+    parted = FeaturizeConfig(channels="nucleus-cytoplasm-mask")
+    for refused in (features_digest, VGG16Features):
+        with pytest.raises(ConfigurationError, match=r"trained for channels = 'grey'.*Set feat"):
+            refused(parted)
+    grey = features_digest(FeaturizeConfig(weights=str(npz)))
+    # Whoever brings weights along knows what they are for.
+    assert features_digest(parted.model_copy(update={"weights": str(npz)})) != grey
+    assert features_digest(parted.model_copy(update={"weights": "imagenet"}))
+
+
 def test_average_is_the_mean_of_the_flattened_map(npz: Path) -> None:
     flat = extractor(npz).extract(CROPS).astype(np.float64)
     averaged = extractor(npz, pooling="average")

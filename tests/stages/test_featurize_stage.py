@@ -62,7 +62,6 @@ def test_the_recipe_follows_what_determines_features_alone():
     for other in (
         FeaturizeConfig(pooling="average"),
         FeaturizeConfig(precision="mixed_bfloat16"),
-        FeaturizeConfig(channels="nucleus-cytoplasm-mask"),
         FeaturizeConfig(extractor="lbp"),
     ):
         assert featurize_recipe(other).digest != plain.digest
