@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,12 +51,33 @@ def draw(ids: Sequence[str] | NDArray[Any], n: int, seed: int) -> NDArray[np.int
     >>> drawn == [ids[i] for i in draw(ids, 2, seed=0)]
     True
     """
+    return in_order(digests(ids, seed))[: max(n, 0)]
+
+
+def digests(ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
+    """Return the digests of (seed, id).
+
+    Parameters
+    ----------
+    ids : iterable of str, length N
+    seed : int
+
+    Returns
+    -------
+    ndarray of uint64, shape (N, 2)
+        The higher half first.
+    """
     seeded = hashlib.blake2b(f"{seed}|".encode(), digest_size=_DIGEST_BYTES)
-    digests = b"".join(_digest(seeded, str(identity)) for identity in ids)
-    words = np.frombuffer(digests, dtype=">u8").reshape(len(ids), _DIGEST_BYTES // 8)
+    every = b"".join(_digest(seeded, str(identity)) for identity in ids)
+    words = np.frombuffer(every, dtype=">u8").reshape(-1, _DIGEST_BYTES // 8)
+    return words.astype(np.uint64)
+
+
+def in_order(words: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return the positions of digests, shape (N, 2), from the smallest on; of equal ones the first first."""
     # lexsort is stable, and its last key is the first to count
     order: NDArray[np.intp] = np.lexsort((words[:, 1], words[:, 0]))
-    return order[: max(n, 0)]
+    return order
 
 
 def _digest(seeded: hashlib.blake2b, identity: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,10 +12,11 @@ from anabatch.compute import gather, task, tree
 from anabatch.errors import PopulationError
 from anabatch.stages import choose_k as stage
 from anabatch.stages.cluster import cluster_recipe
+from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source, read_model
 
 from .cluster_part import embedding_of
-from .generations import Kind, next_generation, sources
+from .generations import Kind, next_generation, pilot_of, rows_of, sources
 
 if TYPE_CHECKING:
     from anabatch.stages.population import Generation
@@ -56,14 +58,17 @@ def graph_of(
     def studies(study: Any, pilot: Any) -> Any:
         return gather([task(study, pilot, config, k, threads=threads) for k in ks])
 
-    pilot = task(stage.pilot_of_embedding, root, subject.found, config, threads=threads)
+    cells = rows_of(subject.found)
+    draw = Draw(config.pilot, cells, config.seed, config.components)
+    pilot = pilot_of(context, subject.found, draw)
     on_embedding = studies(stage.study, pilot)
     scores = [
-        task(stage.score, root, source, on_embedding, config, threads=threads)
+        task(partial(stage.score, root, source), on_embedding, config, threads=threads)
         for source in subject.found
     ]
     total = tree(scores, stage.merge, threads=threads)
-    plain = task(stage.pilot_of_features, root, described, config, threads=threads)
+    few = Draw(min(config.pilot, stage.FEATURE_ROWS), cells, config.seed)
+    plain = pilot_of(context, described, few)
     on_features = studies(stage.study_features, plain)
     scored = task(stage.score_pilot, plain, on_features, threads=threads)
     return task(
@@ -90,7 +95,7 @@ def run(context: Context, subject: Subject, ks: tuple[int, ...]) -> int:
     PopulationError
         There are too few cells for the largest number.
     """
-    cells = sum(source.live.rows for source in subject.found)
+    cells = rows_of(subject.found)
     if cells <= ks[-1]:
         what = f"{ks[-1]} clusters of {cells} cells cannot be tried"
         raise PopulationError(what, "Give a smaller range.")

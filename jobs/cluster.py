@@ -6,6 +6,7 @@ of is found out in :mod:`.cluster_part`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
@@ -93,7 +94,8 @@ def assign_graphs(
     for batch in batches:
         rows = subject.selected.get(batch.cells)
         new = far.get(batch.cells)
-        yield batch, task(stage.cluster, batch, generation, named, rows, new, threads=threads)
+        put = partial(stage.cluster, batch, generation, named, rows, new)
+        yield batch, task(put, threads=threads)
 
 
 def fit_and_assign(

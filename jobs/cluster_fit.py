@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from anabatch.clustering import merge
-from anabatch.compute import gather, task, tree
+from anabatch.compute import task, tree
 from anabatch.stages import cluster_fit as stage
 from anabatch.stages.cluster import Rows
 from anabatch.stages.cluster_fit import WarmStart
 from anabatch.stages.embed import KIND as KPCA
-from anabatch.stages.new_kinds import measure_reach
+from anabatch.stages.new_kinds import REACH_ROWS, measure_reach
+from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, cluster_unit
 from anabatch.store.recipes import difference
 
 from . import new_kinds
-from .generations import Kind, current
+from .generations import Kind, current, pilot_of, rows_of
 
 if TYPE_CHECKING:
     from anabatch.config import ClusterConfig
@@ -140,11 +141,15 @@ def fit_graph(context: Context, subject: Subject, generation: Generation, start:
     """
     config, threads = subject.config, context.config.compute.threads
     root, found = context.store.root, subject.found
+    draw = Draw(config.pilot, rows_of(found), config.seed, config.components)
     if start.warm is not None:
-        model = task(stage.start_warm, root, found, config, start.warm, threads=threads)
+        pilot = pilot_of(context, found, draw) if config.method == "mixture" else None
+        model = task(stage.start_warm, root, config, start.warm, pilot, threads=threads)
         passes = _WARM_PASSES
     else:
-        model = task(stage.fit_pilot, root, found, config, start.k, threads=threads)
+        model = task(
+            stage.fit_pilot, pilot_of(context, found, draw), config, start.k, threads=threads
+        )
         passes = _LLOYD_PASSES
     if config.method == "kmeans" and start.warm is None:
         model = _after_rounds(context, subject, model)
@@ -157,7 +162,7 @@ def fit_graph(context: Context, subject: Subject, generation: Generation, start:
             model = task(stage.number_by_size, model, threads=threads)
         model = _with_numbers_kept(context, subject, model, start.used)
     censuses = [
-        task(stage.take_census, root, source, model, config.components, threads=threads)
+        task(partial(stage.take_census, root, source), model, config.components, threads=threads)
         for source in found
     ]
     census = tree(censuses, stage.merge_censuses, threads=threads)
@@ -179,9 +184,9 @@ def _reach(context: Context, subject: Subject) -> Any:
     if embedding is None or any(source.live.path not in parts for source in subject.found):
         return None
     found = tuple(Source(s.live, parts[s.live.path], "features") for s in subject.found)
-    facts = (found, str(embedding.part), subject.config.seed)
+    pilot = pilot_of(context, found, Draw(REACH_ROWS, rows_of(found), subject.config.seed))
     threads = context.config.compute.threads
-    return task(measure_reach, context.store.root, *facts, threads=threads)
+    return task(measure_reach, context.store.root, str(embedding.part), pilot, threads=threads)
 
 
 def _after_rounds(context: Context, subject: Subject, model: Any) -> Any:
@@ -189,7 +194,13 @@ def _after_rounds(context: Context, subject: Subject, model: Any) -> Any:
     config, threads, root = subject.config, context.config.compute.threads, context.store.root
     for number in range(config.rounds):
         sums = [
-            task(stage.minibatch_sums, root, source, model, config, (number, i), threads=threads)
+            task(
+                partial(stage.minibatch_sums, root, source),
+                model,
+                config,
+                (number, i),
+                threads=threads,
+            )
             for i, source in enumerate(subject.found)
         ]
         total = tree(sums, merge, threads=threads)
@@ -202,7 +213,7 @@ def _after_passes(context: Context, subject: Subject, model: Any, passes: int) -
     config, threads, root = subject.config, context.config.compute.threads, context.store.root
     for _ in range(passes):
         sums = [
-            task(stage.partial_sums, root, source, model, config, threads=threads)
+            task(partial(stage.partial_sums, root, source), model, config, threads=threads)
             for source in subject.found
         ]
         model = task(stage.lloyd_update, model, tree(sums, merge, threads=threads), threads=threads)
@@ -214,7 +225,7 @@ def _at_rest(context: Context, subject: Subject, model: Any) -> Any:
     config, threads, root = subject.config, context.config.compute.threads, context.store.root
     for _ in range(_MOST_PASSES):
         sums = [
-            task(stage.sums_till_rest, root, source, model, config, threads=threads)
+            task(partial(stage.sums_till_rest, root, source), model, config, threads=threads)
             for source in subject.found
         ]
         total = tree(sums, stage.merge_till_rest, threads=threads)
@@ -224,22 +235,14 @@ def _at_rest(context: Context, subject: Subject, model: Any) -> Any:
 
 def _with_numbers_kept(context: Context, subject: Subject, model: Any, used: int) -> Any:
     """Match the clusters to those that the same cells are in now, where there are any."""
-    config, threads = subject.config, context.config.compute.threads
-    pairs = []
+    config, threads, root = subject.config, context.config.compute.threads, context.store.root
+    counts = []
     for source in subject.found:
         older = context.store.state.get(CLUSTER, cluster_unit(source.live.path, subject.name))
         if older is not None:
-            pairs.append(
-                task(
-                    stage.common_cells,
-                    context.store.root,
-                    source,
-                    str(older.part),
-                    model,
-                    config.components,
-                    threads=threads,
-                )
-            )
-    if not pairs:
+            count = partial(stage.common_cells, root, source, str(older.part))
+            counts.append(task(count, model, config, used, threads=threads))
+    if not counts:
         return model
-    return task(stage.keep_numbers, model, gather(pairs), used, threads=threads)
+    common = tree(counts, stage.add_common, threads=threads)
+    return task(stage.keep_numbers, model, common, threads=threads)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task, tree
 from anabatch.embedding import merge
 from anabatch.stages import embed as stage
 from anabatch.stages.featurize import featurize_recipe
+from anabatch.stages.pilots import Draw
 from anabatch.store.live import CLUSTER_MODEL, EMBED, FEATURIZE
 from anabatch.store.parts import WrittenPart
 
@@ -19,7 +21,9 @@ from .generations import (
     drop_damaged,
     fit,
     next_generation,
+    pilot_of,
     reason_to_fit,
+    rows_of,
     sources,
     usable,
 )
@@ -53,9 +57,15 @@ def fit_graph(context: Context, generation: Generation, found: tuple[Source, ...
     """Return the graph of a fit; nothing is computed."""
     config, threads = context.config.embed, context.config.compute.threads
     root = context.store.root
-    landmarks = task(stage.fit_landmarks, root, found, config, threads=threads)
+    pilot = pilot_of(context, found, Draw(stage.pilot_rows(config), rows_of(found), config.seed))
+    landmarks = task(stage.fit_landmarks, pilot, config, threads=threads)
     sums = [
-        task(stage.partial_statistics, root, source, landmarks, config.chunk, threads=threads)
+        task(
+            partial(stage.partial_statistics, root, source),
+            landmarks,
+            config.chunk,
+            threads=threads,
+        )
         for source in found
     ]
     total = tree(sums, merge, threads=threads)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anabatch.compute import gather, task
 from anabatch.errors import PopulationError
+from anabatch.stages import pilots
 from anabatch.stages.population import Application, Generation, Source, fitted_rows
 from anabatch.store.attempts import Place
 from anabatch.store.live import CELLS, MODEL, LivePart, array_sources, live_parts
@@ -16,6 +19,7 @@ from . import standing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anabatch.stages.pilots import Draw
     from anabatch.store.actions import Action
     from anabatch.store.state import State
 
@@ -50,6 +54,8 @@ class Kind:
 def sources(state: State, array: str) -> tuple[Source, ...]:
     """Return an array over all live cells, part by part in the store's order.
 
+    Ranges that touch are one, and of images nothing is said: every task of a fit is sent its source.
+
     Raises
     ------
     MissingRowsError
@@ -57,7 +63,32 @@ def sources(state: State, array: str) -> tuple[Source, ...]:
     """
     parts = [live for live in live_parts(state, CELLS) if live.rows]
     paths = array_sources(state, parts, array)
-    return tuple(Source(live, path, array) for live, path in zip(parts, paths, strict=True))
+    return tuple(
+        Source(LivePart(live.path, live.joined(), ()), path, array)
+        for live, path in zip(parts, paths, strict=True)
+    )
+
+
+def pilot_of(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
+    """Return a node that draws rows from all parts; every part looks for its own.
+
+    Parameters
+    ----------
+    context : Context
+    found : tuple of Source
+        At least one.
+    draw : Draw
+    """
+    threads, root = context.config.compute.threads, context.store.root
+    pieces = [
+        task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found
+    ]
+    return task(partial(pilots.join, root, found, draw), gather(pieces), threads=threads)
+
+
+def rows_of(found: tuple[Source, ...]) -> int:
+    """Return the number of live rows of all sources."""
+    return sum(source.live.rows for source in found)
 
 
 def current(state: State, kind: str, name: str) -> Action | None:

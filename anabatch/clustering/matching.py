@@ -44,7 +44,23 @@ def match_clusters(old: ArrayLike, new: ArrayLike, k_old: int, k_new: int) -> ND
     if left.shape != right.shape:
         message = f"old and new labels are not of the same rows: {left.shape} and {right.shape}"
         raise ValueError(message)
-    common = np.bincount(left * k_new + right, minlength=k_old * k_new).reshape(k_old, k_new)
+    common = np.bincount(left * k_new + right, minlength=k_old * k_new)
+    return match_counts(common.reshape(k_old, k_new))
+
+
+def match_counts(common: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Find what :func:`match_clusters` does, from the numbers of rows in common.
+
+    Parameters
+    ----------
+    common : ndarray of int64, shape (k_old, k_new)
+        Rows by their old cluster and their new one.
+
+    Returns
+    -------
+    ndarray of int32, shape (k_new,)
+    """
+    k_old, k_new = common.shape
     numbers = np.full(k_new, -1, dtype=np.int32)
     for before, after in zip(*linear_sum_assignment(common, maximize=True), strict=True):
         if common[before, after]:

@@ -9,7 +9,6 @@ import numpy as np
 from anabatch.clustering.choice import KScores, KStudy, knee, score_rows, study_k, suggest
 from anabatch.reduction import reduce_tree
 from anabatch.stages.cluster_fit import new_model
-from anabatch.stages.population import draw_pilot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,22 +22,10 @@ if TYPE_CHECKING:
 KIND = "choice"
 
 _BOOTSTRAPS = 10
-_FEATURE_ROWS, _FEATURE_BOOTSTRAPS, _FEATURE_RESTARTS = 4_000, 5, 3
-"""Less of everything for features: they are a hundred times wider than the embedding."""
+FEATURE_ROWS = 4_000
+"""Rows of the features that are tried, at most: they are a hundred times wider than the embedding."""
 
-
-def pilot_of_embedding(
-    store: Path, sources: tuple[Source, ...], config: ClusterConfig
-) -> NDArray[np.float32]:
-    """Draw the rows that every number of clusters is tried on."""
-    return draw_pilot(store, sources, config.pilot, config.seed)[:, : config.components]
-
-
-def pilot_of_features(
-    store: Path, sources: tuple[Source, ...], config: ClusterConfig
-) -> NDArray[np.float32]:
-    """Draw rows of the features, for comparison."""
-    return draw_pilot(store, sources, min(config.pilot, _FEATURE_ROWS), config.seed)
+_FEATURE_BOOTSTRAPS, _FEATURE_RESTARTS = 5, 3
 
 
 def study(rows: NDArray[np.float32], config: ClusterConfig, k: int) -> KStudy:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.clustering import BatchKMeans, ClusterSums, DiagonalMixture, match_clusters, merge
+from anabatch.clustering import BatchKMeans, ClusterSums, DiagonalMixture, match_counts, merge
 from anabatch.clustering.novelty import QUANTILE, DistanceSketch
 from anabatch.reduction import reduce_tree
-from anabatch.stages.population import Generation, Source, draw_pilot, read_model
+from anabatch.stages.population import read_model
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.config import ClusterConfig
+    from anabatch.stages.population import Generation, Source
     from anabatch.store.parts import WrittenPart
 
     Model = BatchKMeans | DiagonalMixture
@@ -38,9 +39,8 @@ _AT_REST = 1e-6
 """Squared step of the centres, as a share of the mean squared distance, after which Lloyd's passes end."""
 
 
-def fit_pilot(store: Path, sources: tuple[Source, ...], config: ClusterConfig, k: int) -> Model:
+def fit_pilot(pilot: NDArray[Any], config: ClusterConfig, k: int) -> Model:
     """Find `k` clusters on a pilot of all live rows, with restarts."""
-    pilot = draw_pilot(store, sources, config.pilot, config.seed)[:, : config.components]
     return new_model(config, k).fit_pilot(pilot)
 
 
@@ -90,9 +90,18 @@ class WarmStart:
 
 
 def start_warm(
-    store: Path, sources: tuple[Source, ...], config: ClusterConfig, start: WarmStart
+    store: Path, config: ClusterConfig, start: WarmStart, pilot: NDArray[Any] | None
 ) -> Model:
-    """Return a model at the centres of an older generation, with its numbers, and perhaps one more."""
+    """Return a model at the centres of an older generation, with its numbers, and perhaps one more.
+
+    Parameters
+    ----------
+    store : Path
+    config : ClusterConfig
+    start : WarmStart
+    pilot : ndarray of float, shape (p, d), or None
+        What mixtures are fitted on; of no use to others.
+    """
     older = read_clusters(store, start.part)
     centers, numbers = older.cluster_centers_, older.cluster_numbers_
     if start.extra is not None:
@@ -101,7 +110,6 @@ def start_warm(
     model = new_model(config, len(centers))
     if isinstance(model, BatchKMeans):
         return model.start_at(centers, numbers)
-    pilot = draw_pilot(store, sources, config.pilot, config.seed)[:, : config.components]
     return model.fit_pilot(pilot, means=centers).renumber(numbers)
 
 
@@ -177,9 +185,9 @@ def number_by_size(model: BatchKMeans) -> BatchKMeans:
 
 
 def common_cells(
-    store: Path, source: Source, before: str, model: Model, components: int
+    store: Path, source: Source, before: str, model: Model, config: ClusterConfig, used: int
 ) -> NDArray[np.int64]:
-    """Return labels of the live rows of one part under an older generation and a new model.
+    """Count the live rows of one part by their older cluster and their new one.
 
     Parameters
     ----------
@@ -188,36 +196,45 @@ def common_cells(
     before : str
         The part with the older clusters.
     model : BatchKMeans or DiagonalMixture
-    components : int
+        Numbered by size.
+    config : ClusterConfig
+    used : int
+        One more than the highest number that was ever given.
 
     Returns
     -------
-    ndarray of int64, shape (rows, 2)
-        Older label, new label, of the rows that have an older one.
+    ndarray of int64, shape (used, k)
+        Of the rows that have an older cluster.
     """
     older = Part(store, before).rows("clusters", ["cluster"]).column("cluster").to_numpy()
-    rows = np.concatenate(list(source.chunks(store, model.chunk_size)))
-    new = model.predict(rows[:, :components])
-    pairs = np.column_stack([older[source.live.indices()], new]).astype(np.int64)
-    known: NDArray[np.int64] = pairs[pairs[:, 0] != LEFT_OUT]
-    return known
+    older = older[source.live.indices()]
+    common = np.zeros((used, model.n_clusters), dtype=np.int64)
+    start = 0
+    for rows in source.chunks(store, config.chunk):
+        then = older[start : start + len(rows)]
+        known = then != LEFT_OUT
+        now = model.predict(rows[:, : config.components])
+        np.add.at(common, (then[known], now[known]), 1)
+        start += len(rows)
+    return common
 
 
-def keep_numbers(model: Model, pairs: list[NDArray[np.int64]], used: int) -> Model:
+def add_common(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add counts of disjoint sets of rows."""
+    return left + right
+
+
+def keep_numbers(model: Model, common: NDArray[np.int64]) -> Model:
     """Return a model whose clusters bear the numbers of the older ones that they continue.
 
     Parameters
     ----------
     model : BatchKMeans or DiagonalMixture
         Numbered by size.
-    pairs : list of ndarray of int64, shape (rows, 2)
-        Older and new labels of the same cells.
-    used : int
-        One more than the highest number that was ever given.
+    common : ndarray of int64, shape (used, k)
+        As :func:`common_cells` counts them.
     """
-    labels = np.concatenate(pairs)
-    numbers = match_clusters(labels[:, 0], labels[:, 1], used, model.n_clusters)
-    return copy.deepcopy(model).renumber(numbers)
+    return copy.deepcopy(model).renumber(match_counts(common))
 
 
 @dataclass(frozen=True, eq=False)

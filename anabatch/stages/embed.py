@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge
 from anabatch.reduction import reduce_tree
-from anabatch.stages.population import Application, Generation, Source, draw_pilot, read_model
+from anabatch.stages.population import Application, Generation, Source, read_model
 from anabatch.store.keys import action_key
 from anabatch.store.live import EMBED
 from anabatch.store.recipes import Recipe
@@ -22,11 +22,15 @@ from anabatch.store.recipes import Recipe
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from anabatch.config import EmbedConfig
     from anabatch.store.parts import WrittenPart
 
 VERSION = 1
 KIND = "kpca"
+
+_CHUNK_ROWS = 512
 
 # A pilot of fewer rows a landmark places landmarks poorly (measured; see the kernel PCA's notes).
 _PILOT_ROWS_PER_LANDMARK = 30
@@ -38,12 +42,13 @@ def embed_recipe(config: EmbedConfig, extractor: str) -> Recipe:
     return Recipe(EMBED, VERSION, parameters, {"features": extractor})
 
 
-def fit_landmarks(
-    store: Path, sources: tuple[Source, ...], config: EmbedConfig
-) -> NystroemKernelPCA:
+def pilot_rows(config: EmbedConfig) -> int:
+    """Return how many rows landmarks are chosen from."""
+    return max(config.pilot, _PILOT_ROWS_PER_LANDMARK * config.landmarks)
+
+
+def fit_landmarks(pilot: NDArray[Any], config: EmbedConfig) -> NystroemKernelPCA:
     """Choose landmarks and kernel width from a pilot of all live rows."""
-    rows = max(config.pilot, _PILOT_ROWS_PER_LANDMARK * config.landmarks)
-    pilot = draw_pilot(store, sources, rows, config.seed)
     model = NystroemKernelPCA(
         config.components,
         n_landmarks=config.landmarks,
@@ -98,5 +103,6 @@ def embed(batch: Application, generation: WrittenPart) -> WrittenPart:
     key = embed_key(batch.digest, str(generation.digest))
     action = batch.action(EMBED, batch.cells, key, model=generation.path)
     with batch.part("embedding", action) as part:
-        part.array("embedding", embedded.astype(np.float32, copy=False))
+        # few bytes a row: all clusters' passes read all rows, and small chunks take four times as long
+        part.array("embedding", embedded.astype(np.float32, copy=False), chunk=_CHUNK_ROWS)
         return part.finish([action])

@@ -18,7 +18,7 @@ import numpy as np
 from anabatch.clustering.novelty import QUANTILE, densest, is_new_kind
 from anabatch.kernels import expm1_kernel
 from anabatch.sampling import draw
-from anabatch.stages.population import draw_pilot, read_model
+from anabatch.stages.population import read_model
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KIND = "novelty"
 
 _CHUNK = 1_024
-_REACH_ROWS = 10_000
+REACH_ROWS = 10_000
 """Rows by which the features' reach is measured."""
 _MOST_ROWS = 2_000
 """Rows of one part that are looked at, of those beyond the quantile."""
@@ -115,20 +115,17 @@ def second_landmark(store: Path, kpca: str, features: NDArray[Any]) -> NDArray[n
     return np.asarray(np.sqrt(-np.log1p(np.maximum(second, -1 + 1e-12)) / gamma))
 
 
-def measure_reach(store: Path, sources: tuple[Source, ...], kpca: str, seed: int) -> float:
+def measure_reach(store: Path, kpca: str, pilot: NDArray[Any]) -> float:
     """Return the distance to the second landmark that 999 of 1,000 cells are within.
 
     Parameters
     ----------
     store : Path
-    sources : tuple of Source
-        The features of all cells.
     kpca : str
         The part of the kernel PCA.
-    seed : int
-        Of the rows that are drawn.
+    pilot : ndarray of float16, shape (p, d)
+        Features of cells, drawn from all.
     """
-    pilot = draw_pilot(store, sources, _REACH_ROWS, seed)
     distances = [
         second_landmark(store, kpca, pilot[start : start + _CHUNK])
         for start in range(0, len(pilot), _CHUNK)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from anabatch.sampling import draw
 from anabatch.store.actions import Action
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 
     from anabatch.store.live import LivePart
 
-_PIECE_ROWS = 1_024
+_PIECE_BYTES = 10_000_000
+"""Read at once: a thousand rows of features, or all of a part's embedding."""
 _BUNDLE = "model"
 _FITTED = "fitted.json"
+_NUMBER = "generation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +54,31 @@ class Source:
         """Yield the live rows, at most `rows` at a time."""
         indices = self.live.indices()
         part = Part(store, self.part)
+        if not len(indices):
+            return
+        piece = _piece_rows(part, self.array)
         for start in range(0, len(indices), rows):
             chosen = indices[start : start + rows]
             first, last = int(chosen[0]), int(chosen[-1]) + 1
-            values = _read(part, self.array, first, last)
+            values = _read(part, self.array, first, last, piece)
             yield values if len(values) == len(chosen) else values[chosen - first]
 
 
-def _read(part: Part, array: str, first: int, last: int) -> NDArray[Any]:
-    """Read rows in pieces: Zarr holds all that it decodes for one read a second time."""
-    values = part.array(array, first, min(first + _PIECE_ROWS, last))
+def _piece_rows(part: Part, array: str) -> int:
+    """Return how many rows to read at once: Zarr holds all that it decodes for one read a second time."""
+    (_, *rest), dtype = part.array_info(array)
+    return max(1, _PIECE_BYTES // max(1, math.prod(rest) * int(dtype.itemsize)))
+
+
+def _read(part: Part, array: str, first: int, last: int, piece: int) -> NDArray[Any]:
+    """Read rows in pieces of some rows."""
+    values = part.array(array, first, min(first + piece, last))
     if len(values) == last - first:
         return values
     rows = np.empty((last - first, *values.shape[1:]), values.dtype)
     rows[: len(values)] = values
-    for start in range(first + _PIECE_ROWS, last, _PIECE_ROWS):
-        stop = min(start + _PIECE_ROWS, last)
+    for start in range(first + piece, last, piece):
+        stop = min(start + piece, last)
         rows[start - first : stop - first] = part.array(array, start, stop)
     return rows
 
@@ -86,25 +99,28 @@ def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> N
     ndarray, shape (min(n, live rows), d)
         In the order of the digests, and in the arrays' own type: it is the largest thing in memory.
     """
-    ids: list[str] = []
-    places: list[tuple[int, int]] = []
+    ids = np.empty(0, dtype=object)
+    places = np.empty((0, 2), dtype=np.int64)
     for number, source in enumerate(sources):
         indices = source.live.indices()
-        column = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
-        found = np.asarray(column.to_pylist(), dtype=object)[indices]
-        ids += list(found)
-        places += [(number, int(index)) for index in indices]
+        ids = np.concatenate([ids, np.array(live_ids(store, source), dtype=object)])
+        here = np.column_stack([np.full(len(indices), number, np.int64), indices])
+        places = np.concatenate([places, here])
         if len(ids) > 4 * n:  # the sample of a union lies within the samples of its pieces
             kept = draw(ids, n, seed)
-            ids, places = [ids[i] for i in kept], [places[i] for i in kept]
-    return _gather(store, sources, [places[i] for i in draw(ids, n, seed)])
+            ids, places = ids[kept], places[kept]
+    return _gather(store, sources, places[draw(ids, n, seed)])
 
 
-def _gather(
-    store: Path, sources: tuple[Source, ...], places: list[tuple[int, int]]
-) -> NDArray[Any]:
-    numbers = np.array([number for number, _ in places])
-    rows = np.array([row for _, row in places], dtype=np.int64)
+def live_ids(store: Path, source: Source) -> list[str]:
+    """Return the ids of the live cells of one part."""
+    column = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
+    ids: list[str] = column.take(pa.array(source.live.indices())).to_pylist()
+    return ids
+
+
+def _gather(store: Path, sources: tuple[Source, ...], places: NDArray[np.int64]) -> NDArray[Any]:
+    numbers, rows = places.T
     gathered: NDArray[Any] | None = None
     for number in np.unique(numbers):
         source = sources[number]
@@ -242,6 +258,9 @@ class Generation:
         with PartWriter(self.store, "models", archive=self.name, keys=[action.key]) as part:
             part.bundle(_BUNDLE, arrays)
             part.text(_FITTED, json.dumps(self.rows, sort_keys=True))
+            # A fit that finds what the one before it found is another generation all the same: its
+            # digest is another, so that rows are told their generation anew.
+            part.text(_NUMBER, json.dumps(self.number))
             return part.finish([action])
 
 

@@ -70,6 +70,10 @@ class LivePart:
         spans = [np.arange(start, stop, dtype=np.int64) for start, stop in self.ranges]
         return np.concatenate(spans) if spans else np.empty(0, np.int64)
 
+    def joined(self) -> tuple[tuple[int, int], ...]:
+        """Return the ranges with those that touch made one."""
+        return tuple(_merged(self.ranges))
+
 
 def live_parts(state: State, stage: str) -> list[LivePart]:
     """Return a stage's parts with their live rows, in the store's order."""

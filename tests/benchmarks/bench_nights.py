@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -29,7 +29,6 @@ import numpy as np
 from anabatch.jobs import report
 from PIL import Image
 
-from anabatch import compute
 from anabatch.config import load_config
 from anabatch.simulate.archive import simulate_archive
 from anabatch.store import parts
@@ -190,9 +189,8 @@ def quick_arrays() -> Iterator[None]:
         array = np.load(path / "array.npy", mmap_mode="r")
         return array.shape, array.dtype
 
-    with (
-        patch.multiple(parts, write_array=write, read_array=read, take_array=take, array_info=info),
-        patch.object(compute, "threadpool_limits", lambda _: nullcontext()),
+    with patch.multiple(
+        parts, write_array=write, read_array=read, take_array=take, array_info=info
     ):
         yield
 

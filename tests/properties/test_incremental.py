@@ -3,7 +3,7 @@
 import datetime as dt
 import errno
 import shutil
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,7 +33,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from running import make_config, run_jobs
 
 import anabatch
-from anabatch import compute
 from anabatch.clustering import BatchKMeans
 from anabatch.config import KeepConfig
 from anabatch.embedding import NystroemKernelPCA
@@ -173,8 +172,6 @@ class Nights(RuleBasedStateMachine):
         self.stack.enter_context(cheap_networks())
         self.stack.enter_context(patch("os.fsync", self.syncs))
         self.stack.enter_context(patch.object(report_job, "build_report", _write_little))
-        # it looks through the process at every task, and costs more than the task
-        self.stack.enter_context(patch.object(compute, "threadpool_limits", nullcontext))
         self.archive = EditedArchive(self.folder / "DATA")
         self.classes = EditedArchive(self.folder / "CLASSES")
         self.parameters = {key: values[0] for key, values in PARAMETERS.items()}

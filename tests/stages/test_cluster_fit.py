@@ -6,7 +6,7 @@ import pytest
 from anabatch.clustering import BatchKMeans, ClusterSums
 from anabatch.clustering.novelty import DistanceSketch
 from anabatch.config import ClusterConfig
-from anabatch.schema import table_schema, to_table
+from anabatch.schema import to_table
 from anabatch.stages import cluster_fit as stage
 from anabatch.stages.cluster import Rows, cluster_key, cluster_recipe
 from anabatch.stages.cluster_fit import LEFT_OUT, Census, WarmStart
@@ -78,19 +78,15 @@ def test_rows_that_were_left_out_have_no_older_cluster(tmp_path, source):
     with PartWriter(tmp_path, "clusters", keys=["k"]) as part:
         part.rows("clusters", to_table("clusters", table))
         before = part.finish([])
-    pairs = stage.common_cells(tmp_path, source, str(before.path), model(), 2)
-    assert pairs[:, 0].tolist() == [5] * 20
-    assert pairs[:, 1].tolist() == (np.arange(30, 50) % 3).tolist()
+    common = stage.common_cells(tmp_path, source, str(before.path), model(), CONFIG, 6)
+    kinds = np.arange(30, 50) % 3
+    assert common.tolist() == [[0, 0, 0]] * 5 + [np.bincount(kinds).tolist()]
+    assert stage.add_common(common, common).tolist() == (2 * common).tolist()
 
 
 @pytest.mark.parametrize("method", ["kmeans", "mixture"])
 def test_a_warm_start_is_the_older_centres_and_one_more(tmp_path, source, method):
     config = CONFIG.model_copy(update={"method": method})
-    with PartWriter(tmp_path, "cells", keys=["k"]) as part:
-        part.rows("cells", to_table("cells", [cell(number) for number in range(60)]))
-        cells = part.finish([])
-    live = LivePart(str(cells.path), source.live.ranges, ())
-    sources = (Source(live, source.part, "embedding"),)
     generation = Generation(tmp_path, "kmeans", "archive", 1, "s", {}, 1, "run")
     census = Census(np.array([1, 1]), 1.0, DistanceSketch.of(np.ones(2)))
     older = BatchKMeans(2).start_at(np.array([[0.0, 0], [6, 0]]), [4, 1])
@@ -98,22 +94,10 @@ def test_a_warm_start_is_the_older_centres_and_one_more(tmp_path, source, method
     facts = written.actions[0].components
     assert (facts["used"], facts["k"], facts["reach"], facts["sizes"]) == (5, 2, 2.5, [1, 1])
     start = WarmStart(str(written.path), 5, np.array([0.0, 6.0]))
-    warm = stage.start_warm(tmp_path, sources, config, start)
+    (pilot,) = source.chunks(tmp_path, 60)
+    warm = stage.start_warm(tmp_path, config, start, pilot[:, :2] if method == "mixture" else None)
     np.testing.assert_allclose(warm.cluster_centers_, [[0, 0], [6, 0], [0, 6]], atol=0.3)
     assert warm.cluster_numbers_.tolist() == [4, 1, 5]
-
-
-def cell(number):
-    whole = ("label_id", "y0", "x0", "y1", "x1", "area_px", "nucleus_area_px", "nucleus_count")
-    real = ("centroid_y", "centroid_x", "scale", "black_fraction", "mean_intensity")
-    named = {"cell_id": f"c{number}", "image_id": "i", "source_dtype": "uint8"}
-    numbers = dict.fromkeys(whole, 1) | {"touches_border": False}
-    return optional() | numbers | dict.fromkeys(real, 1.0) | named
-
-
-def optional():
-    """Return nulls for the columns that may be null."""
-    return {f.name: None for f in table_schema("cells", derived=False) if f.nullable}
 
 
 def test_policies_are_no_part_of_a_recipe_and_conditions_are():

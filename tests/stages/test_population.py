@@ -72,9 +72,9 @@ def test_a_pilot_of_nothing_is_refused(tmp_path, names):
         draw_pilot(tmp_path, (write(tmp_path, names, ()),), 10, seed=0)
 
 
-@pytest.mark.parametrize("piece", [100, 1000])
+@pytest.mark.parametrize("piece", [800, 10_000])
 def test_chunks_are_the_live_rows_in_order(tmp_path, names, monkeypatch, piece):
-    monkeypatch.setattr("anabatch.stages.population._PIECE_ROWS", piece)
+    monkeypatch.setattr("anabatch.stages.population._PIECE_BYTES", piece)
     source = write(tmp_path, names, ((3, 8), (500, 503)))
     chunks = list(source.chunks(tmp_path, 4))
     assert [len(chunk) for chunk in chunks] == [4, 4]
