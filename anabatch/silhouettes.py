@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import silhouette_samples
 
 from anabatch.errors import PopulationError
 
@@ -48,12 +48,16 @@ def sampled_silhouette(
 ) -> tuple[float, float]:
     """Estimate the mean silhouette from samples.
 
+    Every sample has rows of every cluster, so that a cluster of a few rows, or of one, is neither missed
+    nor missing; clusters count with their shares of all rows.
+
     Parameters
     ----------
     X : ndarray of float, shape (n, d)
     labels : array-like of int, shape (n,)
     rows : int
-        Rows of a sample. If there are no more than this, all are used, once.
+        Rows of a sample, about: each cluster gives its share of them, but no fewer than 20, or all that it
+        has. If there are no more than this, all are used, once.
     repeats : int
         Samples, each without replacement.
     seed : int
@@ -63,32 +67,56 @@ def sampled_silhouette(
     mean : float
         From -1 to 1.
     error : float
-        Standard error of the mean; 0 when all rows were used, NaN with one sample of some.
+        Standard error of the mean over samples; 0 when all rows were used, NaN with one sample of some.
+        It tells what another sample of these rows would change, and not what other rows would.
 
     Raises
     ------
     PopulationError
-        A sample has only one cluster, or as many clusters as rows.
+        There is only one cluster, or as many clusters as rows.
 
     References
     ----------
     Rousseeuw, P. (1987). Silhouettes: a graphical aid to the interpretation and validation of cluster
     analysis. Journal of Computational and Applied Mathematics 20, 53-65.
+
+    Cochran, W. (1977). Sampling techniques, chapter 5: stratified random sampling. Wiley.
     """
-    numbers = np.asarray(labels)
+    _, numbers, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    if not 2 <= len(sizes) < len(X):
+        what = f"a silhouette of {len(X)} rows in {len(sizes)} clusters is not defined"
+        raise PopulationError(what)
     if len(X) <= rows:
-        return _silhouette(X, numbers), 0.0
-    rngs = [np.random.default_rng([seed, repeat]) for repeat in range(repeats)]
-    samples = [rng.choice(len(X), size=rows, replace=False) for rng in rngs]
-    scores = [_silhouette(X[sample], numbers[sample]) for sample in samples]
+        return _stratified(X, numbers, sizes, [np.arange(len(X))]), 0.0
+    shares = np.rint(rows * sizes / len(X)).astype(int)
+    wanted = np.minimum(np.maximum(shares, _LEAST_ROWS), sizes)
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
+    scores = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng([seed, repeat])
+        sample = [
+            rng.choice(here, size=count, replace=False)
+            for here, count in zip(members, wanted, strict=True)
+        ]
+        scores.append(_stratified(X, numbers, sizes, sample))
     if repeats == 1:
         return scores[0], float("nan")
     return float(np.mean(scores)), float(np.std(scores, ddof=1) / np.sqrt(repeats))
 
 
-def _silhouette(rows: NDArray[Any], labels: NDArray[Any]) -> float:
-    clusters = len(np.unique(labels))
-    if not 2 <= clusters < len(rows):
-        what = f"a silhouette of {len(rows)} rows in {clusters} clusters is not defined"
-        raise PopulationError(what)
-    return float(silhouette_score(np.asarray(rows, dtype=np.float64), labels))
+_LEAST_ROWS = 20
+"""Of a cluster in a sample: a mean distance to fewer of its rows says too little."""
+
+
+def _stratified(
+    X: NDArray[Any],
+    numbers: NDArray[np.intp],
+    sizes: NDArray[np.intp],
+    sample: list[NDArray[np.intp]],
+) -> float:
+    """Return the mean silhouette of sampled rows, where each stands for as many as its cluster's share."""
+    chosen = np.concatenate(sample)
+    here = numbers[chosen]
+    scores = silhouette_samples(np.asarray(X[chosen], dtype=np.float64), here)
+    weights = (sizes / np.bincount(here))[here]
+    return float(np.average(scores, weights=weights))

@@ -298,6 +298,25 @@ def test_a_silhouette_of_all_rows_is_exact(blobs):
     assert np.isnan(unknown)
 
 
+def test_a_sample_that_a_cluster_of_one_row_is_hardly_in_has_a_silhouette():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (3000, 3)), [[500.0, 0, 0]]])
+    labels = (np.arange(3001) == 3000).astype(int)
+    mean, error = sampled_silhouette(X, labels)
+    assert abs(mean - silhouette_score(X, labels)) < 0.02
+    assert error < 0.01
+
+
+def test_small_clusters_count_with_their_shares_of_a_sampled_silhouette():
+    # two wide clusters that overlap, and three small ones far from all: rows drawn evenly would see few
+    centers = np.array([[0.0, 0], [3, 0], [60, 0], [0, 60], [60, 60]])
+    X, labels = make_blobs([1500, 900, 4, 20, 1], centers=centers, random_state=0)
+    exact = silhouette_score(X, labels)
+    mean, error = sampled_silhouette(X, labels, rows=500)
+    assert abs(mean - exact) < 0.02
+    assert abs(mean - exact) < 5 * error
+
+
 def test_a_simplified_silhouette_by_hand():
     centers = np.array([[0.0], [10.0], [30.0]])
     # nearest and second nearest: 1 and 9; 4 and 6; on a centre
