@@ -12,6 +12,7 @@ every chunk, merged in a fixed tree, and :meth:`~NystroemKernelPCA.finish`.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,7 +22,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.errors import ConfigurationError, LandmarksError, PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
 from anabatch.kernels import expm1_kernel, working_type
 from anabatch.landmarks import (
@@ -35,7 +36,7 @@ from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,16 +66,41 @@ class KernelStatistics:
         Sum of the rows' coordinates.
     gram : ndarray of float64, shape (r, r)
         Sum of the outer products of the rows' coordinates.
+    landmarks : str
+        Digest of the landmarks and of what makes coordinates of them: sums of others do not add up.
     """
 
     n: int
     total: NDArray[np.float64]
     gram: NDArray[np.float64]
+    landmarks: str
 
 
 def merge(left: KernelStatistics, right: KernelStatistics) -> KernelStatistics:
-    """Add the statistics of two disjoint sets of rows, made with the same landmarks."""
-    return KernelStatistics(left.n + right.n, left.total + right.total, left.gram + right.gram)
+    """Add the statistics of two disjoint sets of rows.
+
+    Parameters
+    ----------
+    left, right : KernelStatistics
+
+    Returns
+    -------
+    KernelStatistics
+
+    Raises
+    ------
+    LandmarksError
+        They were made with different landmarks.
+    """
+    _require_same(left.landmarks, right.landmarks)
+    n, total, gram = left.n + right.n, left.total + right.total, left.gram + right.gram
+    return KernelStatistics(n, total, gram, left.landmarks)
+
+
+def _require_same(one: str, other: str) -> None:
+    if one != other:
+        what = f"statistics of landmarks {one[:8]} and {other[:8]} do not go together"
+        raise LandmarksError(what, "Make all of them with the model that they are for.")
 
 
 class NystroemKernelPCA(
@@ -127,6 +153,8 @@ class NystroemKernelPCA(
         Maps kernel values to coordinates in an orthonormal basis of the span of the landmarks.
     z0_ : ndarray of float64, shape (r,)
         Coordinates of the landmarks' mean.
+    landmarks_digest_ : str
+        Of all of these: statistics that were made with others are refused.
     eigenvalues_ : ndarray of float64, shape (c,), c = min(n_components, r)
         Variances of the components, largest first. scikit-learn's KernelPCA shows n times these.
     explained_variance_ratio_ : ndarray of float64, shape (c,)
@@ -256,7 +284,16 @@ class NystroemKernelPCA(
             self.center_ = chosen.mean(axis=0).astype(np.float32).astype(np.float64)
             self.landmarks_ = (chosen - self.center_).astype(np.float32)
             self.W_, self.z0_ = landmark_basis(self.landmarks_, self.gamma_, self.cutoff)
+        self.landmarks_digest_ = _digest(self)
         return self
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """As of any estimator, see :meth:`anabatch.estimators.ArraysMixin.from_arrays`."""
+        model = super().from_arrays(arrays)
+        if hasattr(model, "W_"):
+            model.landmarks_digest_ = _digest(model)
+        return model
 
     def _check_parameters(self) -> None:
         sizes = {"n_components": self.n_components, "chunk_size": self.chunk_size}
@@ -318,7 +355,8 @@ class NystroemKernelPCA(
 
     def _sum(self, coordinates: NDArray[Any]) -> KernelStatistics:
         centered = np.subtract(coordinates, self.z0_, dtype=np.float64)
-        return KernelStatistics(len(centered), centered.sum(axis=0), centered.T @ centered)
+        total, gram = centered.sum(axis=0), centered.T @ centered
+        return KernelStatistics(len(centered), total, gram, self.landmarks_digest_)
 
     def finish(self, statistics: KernelStatistics) -> Self:
         """Diagonalise the covariance.
@@ -339,8 +377,11 @@ class NystroemKernelPCA(
         ------
         PopulationError
             The statistics hold fewer than two rows.
+        LandmarksError
+            They were made with other landmarks.
         """
         check_is_fitted(self, "W_")
+        _require_same(statistics.landmarks, self.landmarks_digest_)
         n = statistics.n
         if n < 2:
             what = f"kernel PCA needs two rows, and got n_samples={n}"
@@ -411,3 +452,11 @@ class NystroemKernelPCA(
     @property
     def _n_features_out(self) -> int:
         return int(self.projection_.shape[1])
+
+
+def _digest(model: NystroemKernelPCA) -> str:
+    """Return the digest of all that makes coordinates of rows: some 10 MB, so once a model."""
+    found = hashlib.blake2b(repr(float(model.gamma_)).encode(), digest_size=16)
+    for part in (model.center_, model.landmarks_, model.W_, model.z0_):
+        found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()

@@ -12,6 +12,7 @@ Every one is an :class:`AnabatchError` and, where a caller would catch a builtin
     │   ├── UnsettledFileError                   still changing, or gone since it was listed: left for the next run
     │   └── ExportError (ValueError)             a laboratory export that cannot be understood
     ├── PopulationError (ValueError)             rows that no population model can be fitted on
+    ├── LandmarksError (ValueError)              sums in the coordinates of other landmarks than the model's
     ├── SchemaError (ValueError)                 a table does not have the columns that it promises
     ├── StoreError
     │   ├── StoreNotFoundError (FileNotFoundError)
@@ -98,6 +99,10 @@ class ExportError(InputError, ValueError):
 
 class PopulationError(AnabatchError, ValueError):
     """A population model (embedding, clusters) cannot be fitted on, or applied to, these rows."""
+
+
+class LandmarksError(AnabatchError, ValueError):
+    """Sums of rows are in the coordinates of other landmarks than those that they meet. This is a bug."""
 
 
 class SchemaError(AnabatchError, ValueError):

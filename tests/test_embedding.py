@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge, reduce_tree
-from anabatch.errors import ConfigurationError, PopulationError
+from anabatch.errors import ConfigurationError, LandmarksError, PopulationError
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +245,25 @@ def test_statistics_change_nothing_in_the_model(features):
     assert pickle.dumps(some) == before
 
 
+def test_statistics_of_other_landmarks_are_refused(digits):
+    one, other = (
+        NystroemKernelPCA(5, n_landmarks=32, random_state=seed).fit_landmarks(digits)
+        for seed in (0, 1)
+    )
+    mine, theirs = one.partial_statistics(digits), other.partial_statistics(digits)
+    assert mine.gram.shape == theirs.gram.shape
+    with pytest.raises(LandmarksError, match="do not go together"):
+        merge(mine, theirs)
+    with pytest.raises(LandmarksError, match="do not go together"):
+        one.finish(theirs)
+    # equal in every matrix but the centre
+    moved = NystroemKernelPCA.from_arrays(one.to_arrays() | {"center_": one.center_ + 1})
+    with pytest.raises(LandmarksError, match="do not go together"):
+        one.finish(moved.partial_statistics(digits))
+    again = NystroemKernelPCA.from_arrays(one.to_arrays())
+    assert one.finish(merge(mine, again.partial_statistics(digits))).n_samples_seen_ == 2 * 1797
+
+
 def test_a_chunk_may_be_empty(features):
     some = NystroemKernelPCA(5, n_landmarks=64).fit(features)
     nothing = some.partial_statistics(features[:0])
@@ -256,7 +275,7 @@ def test_a_chunk_may_be_empty(features):
 
 
 matrices = arrays(np.float64, (2, 2), elements=st.integers(-(2**20), 2**20).map(float))
-statistics = st.builds(lambda m: KernelStatistics(int(abs(m[0, 0])), m[0], m), matrices)
+statistics = st.builds(lambda m: KernelStatistics(int(abs(m[0, 0])), m[0], m, "same"), matrices)
 
 
 @given(st.lists(statistics, min_size=1, max_size=12), st.randoms(use_true_random=False))
