@@ -270,9 +270,8 @@ def drawn_sets(options: argparse.Namespace) -> dict[str, ComparedCells]:
     return {name: cells.answerable().capped(options.cells) for name, cells in sets.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare, print the table, and enter it in the manifest if that is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m anabatch.training.compare_features")
+def add_sets(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is compared, and on which cells."""
     parser.add_argument("--real", type=Path, help="pictures, a folder a pattern")
     parser.add_argument("--fields", type=int, default=42, help="simulated fields")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="other weights files")
@@ -285,6 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--full-cells", type=int, default=10, help="cells of a picture at full width; 0: none"
     )
     parser.add_argument("--keep", type=Path, help="keep the cells in this folder for the next time")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, print the table, and enter it in the manifest if that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m anabatch.training.compare_features")
+    add_sets(parser)
     parser.add_argument("--record", action="store_true", help="enter it in the manifest")
     options = parser.parse_args(arguments)
     sets = drawn_sets(options)
