@@ -25,7 +25,8 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         help="With --name: which cells, in SQL over cells and their acquisitions; labels is the list "
-        "of the image's labels, and label = 'x' holds if x is one of them.",
+        "of the image's labels, and label = 'x' holds if x is one of them; without x: "
+        "NOT list_contains(labels, 'x').",
     ),
 ]
 KOption = Annotated[int | None, typer.Option("--k", min=2, help="With --name: how many clusters.")]

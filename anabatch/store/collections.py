@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.schema import table_schema, validate
+from anabatch.store.conditions import alone, explained, parsed
 from anabatch.store.history import read_annotations
 from anabatch.store.live import (
     ANNOTATE,
@@ -100,13 +101,15 @@ class StoreTable:
         Raises
         ------
         ConfigurationError
-            The condition is not valid SQL over these columns.
+            The condition is not valid SQL over these columns, or asks for anything else.
         """
         failures: list[Exception] = []
         reader = pa.RecordBatchReader.from_batches(self.schema, self._stream(failures))
-        with duckdb.connect() as connection:
-            connection.register(self.name, reader)
+        with alone() as connection:
             try:
+                if where:
+                    parsed(connection, where)
+                connection.register(self.name, reader)
                 relation = connection.table(self.name)
                 relation = relation.filter(where) if where else relation
                 relation = relation.limit(limit) if limit is not None else relation
@@ -114,8 +117,7 @@ class StoreTable:
             except duckdb.Error as error:
                 if failures:  # DuckDB has wrapped what a part raised
                     raise failures[0] from None
-                what = f"{where!r} cannot be evaluated over {self.name}: {error}"
-                raise ConfigurationError(what) from error
+                raise explained(error, str(where), self.name, self.schema.names) from error
         return found.cast(self.schema)
 
     def _stream(self, failures: list[Exception]) -> Iterator[pa.RecordBatch]:

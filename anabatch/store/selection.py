@@ -1,11 +1,7 @@
-"""Choosing cells by a condition in SQL over all that the store knows of them.
-
-DuckDB sees tables in memory and nothing else: no file, no network, no other name of this process.
-"""
+"""Choosing cells by a condition in SQL over all that the store knows of them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -16,6 +12,7 @@ import pyarrow as pa
 
 from anabatch.errors import ConfigurationError
 from anabatch.schema import completed, table_schema
+from anabatch.store.conditions import alone, explained, nodes, parsed, refuse_chance
 from anabatch.store.live import CELLS, LivePart
 from anabatch.store.parts import Part
 
@@ -25,16 +22,28 @@ if TYPE_CHECKING:
 
     from anabatch.store.collections import Collections
 
-_ALONE: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "python_enable_replacements": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "lock_configuration": True,
-}
 _PLACE = ("part", "row")
 _ANY_LABEL = "unnest(if(len(labels) = 0, [NULL], labels)) AS label"
 _LABEL = re.compile(r"\blabel\b", re.IGNORECASE)
+
+_OF_NULL = frozenset({"OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"})
+# What may stand around `label` where a condition affirms one of the labels.
+_AFFIRMING = _OF_NULL | frozenset(
+    {
+        "COMPARE_EQUAL",
+        "COMPARE_NOT_DISTINCT_FROM",
+        "COMPARE_LESSTHAN",
+        "COMPARE_LESSTHANOREQUALTO",
+        "COMPARE_GREATERTHAN",
+        "COMPARE_GREATERTHANOREQUALTO",
+        "COMPARE_BETWEEN",
+        "COMPARE_IN",
+        "FUNCTION",
+        "COLUMN_REF",
+    }
+)
+_OF_THE_TEXT = frozenset({"FUNCTION", "COLUMN_REF", "CAST", "COLLATE"})
+_NOT_LIKE = frozenset({"!~~", "!~~*", "not_like_escape", "not_ilike_escape"})
 
 
 def select_cells(collections: Collections, where: str) -> list[LivePart]:
@@ -47,8 +56,7 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
         A condition in DuckDB's SQL over the columns that :func:`selection_columns` names: those of
         `cells`, those of the image's first acquisition, `labels` (a sorted list of all labels of the
         image), and `label`, which stands for any of them: `label = 'x'` holds for a cell if one of its
-        image's labels is x, and `label <> 'x'` if one is something else. An image without labels has
-        an empty list, and a `label` that is null.
+        image's labels is x. An image without labels has an empty list, and a `label` that is null.
 
     Returns
     -------
@@ -58,15 +66,19 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
     Raises
     ------
     ConfigurationError
-        It is no condition over these columns. A condition that asks for other tables is refused.
+        It is no condition over these columns; asks for other tables; gives something else every time,
+        as `random()` does; or denies a label, as `label <> 'x'`, which would hold for every image
+        that has another one as well.
     PartCorruptError
         A part cannot be read.
     """
     parts = collections.cell_parts
     failures: list[Exception] = []
-    with duckdb.connect(config=_ALONE) as connection:
+    with alone() as connection:
         try:
-            _refuse_queries(connection, where)
+            condition = parsed(connection, where)
+            refuse_chance(connection, where, condition)
+            _refuse_denials(where, condition)
             connection.register("images", _images(collections))
             stream = _stream(collections.root, parts, where, failures)
             reader = pa.RecordBatchReader.from_batches(_cell_schema(where), stream)
@@ -79,9 +91,7 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
         except duckdb.Error as error:
             if failures:  # DuckDB has wrapped what a part raised
                 raise failures[0] from None
-            what = f"{where!r} cannot be evaluated over the cells: {error}"
-            remedy = f"The columns are {', '.join(selection_columns())}."
-            raise ConfigurationError(what, remedy) from error
+            raise explained(error, where, "the cells", selection_columns()) from error
     return _ranges(parts, found)
 
 
@@ -92,21 +102,52 @@ def selection_columns() -> list[str]:
     return [*cells, *(name for name in images if name != "image_id"), "label"]
 
 
-def _refuse_queries(connection: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Refuse conditions with a query of their own: the cells pass by once, and only once."""
-    text = f"SELECT 1 WHERE ({where}\n)"  # a line end ends a comment
-    ((parsed,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
-    tree = json.loads(parsed)
-    if not _asks(tree):  # where it has an error, the evaluation says what is wrong, and where
+def _refuse_denials(where: str, condition: dict[str, Any]) -> None:
+    """Refuse conditions that deny a label, where `label` is any of an image's labels."""
+    for term in _terms(condition):
+        if _names_label(term) and not _affirms(term):
+            what = (
+                f"{where!r} denies a label: label is any of an image's labels, and this would take "
+                "every image that has another one as well"
+            )
+            raise ConfigurationError(what, f"For images without it: {_without(term)}.")
+
+
+def _terms(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what AND and OR join."""
+    if condition.get("class") != "CONJUNCTION":
+        yield condition
         return
-    what = f"{where!r} is no condition, but asks a query of its own"
-    raise ConfigurationError(what, "Give a condition as it stands behind WHERE.")
+    for child in condition["children"]:
+        yield from _terms(child)
 
 
-def _asks(node: Any) -> bool:
-    if isinstance(node, dict):
-        return node.get("class") == "SUBQUERY" or any(_asks(value) for value in node.values())
-    return isinstance(node, list) and any(_asks(item) for item in node)
+def _names_label(node: dict[str, Any]) -> bool:
+    return any(inner.get("column_names", [""])[-1].lower() == "label" for inner in nodes(node))
+
+
+def _affirms(term: dict[str, Any]) -> bool:
+    """Whether a term that names `label` holds for those images alone that have a label of a kind."""
+    first, *inner = nodes(term)
+    if first["type"] == "OPERATOR_NOT":  # NOT label IS NULL is label IS NOT NULL
+        return inner[0]["type"] in _OF_NULL and _affirms(inner[0])
+    if first["type"] not in _AFFIRMING:
+        return False
+    if any(node["class"] not in _OF_THE_TEXT for node in inner if _names_label(node)):
+        return False
+    of_truth = any(node.get("literal", {}).get("kind") == "BOOLEAN" for node in inner)
+    return not of_truth and not any(node.get("function_name") in _NOT_LIKE for node in nodes(term))
+
+
+def _without(term: dict[str, Any]) -> str:
+    """Return the condition that was probably meant."""
+    alike = any("function_name" in node for node in nodes(term))
+    literals = [] if alike else [node.get("literal", {}) for node in nodes(term)]
+    labels = [str(item["text"]) for item in literals if item.get("kind") == "STRING"] or ["x"]
+    quoted = ["'" + label.replace("'", "''") + "'" for label in labels]
+    if len(quoted) == 1:
+        return f"NOT list_contains(labels, {quoted[0]})"
+    return f"NOT list_has_any(labels, [{', '.join(quoted)}])"
 
 
 def _cell_columns(where: str) -> list[str]:
@@ -131,7 +172,7 @@ def _stream(
     try:
         for number, live in enumerate(parts):
             rows = live.indices()
-            table = completed(CELLS, Part(root, live.path).rows(CELLS)).select(names)
+            table = completed(CELLS, Part(root, live.path).rows(CELLS, names), names).select(names)
             table = table.take(pa.array(rows))
             table = table.append_column("part", pa.array(np.full(len(rows), number, np.int32)))
             table = table.append_column("row", pa.array(rows))

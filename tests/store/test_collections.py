@@ -156,6 +156,23 @@ def test_sql_that_is_none_is_the_users_error(store, where):
         store.table("cells").query(where)
 
 
+def test_a_query_sees_the_table_and_no_file(store, tmp_path):
+    (tmp_path / "x.txt").write_text("12")
+    table = store.table("clusters")
+    queries = (f"FROM read_text('{tmp_path}/x.txt')", f"FROM '{tmp_path}/x.txt'", "FROM tmp_path")
+    for where in (*(f"cluster IN ({query})" for query in queries), "cluster = (SELECT 0)"):
+        with pytest.raises(ConfigurationError, match="a query of its own"):
+            table.query(where)
+
+
+def test_a_name_that_is_no_column_is_told_with_the_nearest(store):
+    with pytest.raises(ConfigurationError, match=r"^there is no column 'klusters': ") as raised:
+        store.table("clusters").query("klusters = 3")
+    advice, columns = raised.value.remedy.split("\n")
+    assert advice.startswith("The nearest is cluster.")
+    assert columns == f"The columns are {', '.join(table_schema('clusters').names)}."
+
+
 def test_a_query_over_a_damaged_part_says_that_and_not_that_sql_is_wrong(filled, store):
     (filled.root / store.collections.cell_parts[1].path / "cells.parquet").unlink()
     with pytest.raises(PartCorruptError, match=r"cells\.parquet"):

@@ -1,6 +1,7 @@
 """Cells by a condition: what DuckDB sees of them, and what it does not."""
 
 import datetime as dt
+import shutil
 
 import pytest
 from making import MONDAY, TUESDAY, Maker, acquisition_row
@@ -34,10 +35,10 @@ def annotation(image, label, **changes):
     return row | changes
 
 
-@pytest.fixture
-def made(tmp_path):
-    """Four images in two parts: labelled twice, once, never, and once."""
-    maker = Maker(tmp_path / "store")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Four images in two parts, labelled twice, once, never, and once. Not to be changed."""
+    maker = Maker(tmp_path_factory.mktemp("made") / "store")
     rows = [
         acquisition_row(f"i{number}", date=MONDAY if number < 3 else TUESDAY)
         for number in range(1, 5)
@@ -74,7 +75,10 @@ def chosen(store, where):
     [
         ("label = 'nucleolar'", ["i1-0", "i1-1", "i1-2", "i2-0", "i2-1"]),
         ("label = 'golgi' AND area_px > 51", ["i1-2"]),
-        ("label <> 'golgi' AND label IS NOT NULL AND row = 0", ["i1-0"]),
+        ("label IN ('golgi', 'none') AND row = 0", ["i1-0"]),
+        ("LOWER(label) LIKE 'gol%' AND row = 0", ["i1-0"]),
+        ("NOT label IS NULL AND NOT area_px > 50 AND date = '2021-12-13'", ["i1-0", "i2-0"]),
+        ("NOT list_has_any(labels, ['nucleolar', 'o''x'])", ["i3-0", "i3-1"]),
         ("labels = ['nucleolar']", ["i2-0", "i2-1"]),
         ("label IS NULL", ["i3-0", "i3-1"]),
         ("len(labels) = 0 OR label = 'o''x' AND area_px = 53", ["i3-0", "i3-1", "i4-3"]),
@@ -95,11 +99,40 @@ def test_any_label_counts_once(made):
 
 
 @pytest.mark.parametrize(
+    ("where", "without"),
+    [
+        ("label <> 'golgi'", "list_contains(labels, 'golgi')"),
+        ("area_px > 3 AND (row = 0 OR Label != 'o''x')", "list_contains(labels, 'o''x')"),
+        ("NOT label = 'golgi'", "list_contains(labels, 'golgi')"),
+        ("NOT (label = 'golgi' AND area_px > 3)", "list_contains(labels, 'golgi')"),
+        ("label NOT IN ('golgi', 'x')", "list_has_any(labels, ['golgi', 'x'])"),
+        ("label NOT LIKE 'golgi%'", "list_contains(labels, 'x')"),
+        ("label NOT SIMILAR TO 'golgi'", "list_contains(labels, 'x')"),
+        ("label IS DISTINCT FROM 'golgi'", "list_contains(labels, 'golgi')"),
+        ("(label = 'golgi') = FALSE", "list_contains(labels, 'golgi')"),
+        ("label = 'golgi' IS NOT TRUE", "list_contains(labels, 'golgi')"),
+        ("starts_with(label, 'golgi') = FALSE", "list_contains(labels, 'x')"),
+        ("CASE WHEN label = 'golgi' THEN FALSE ELSE TRUE END", "list_contains(labels, 'golgi')"),
+    ],
+)
+def test_a_label_cannot_be_denied_as_if_it_were_the_only_one(made, where, without):
+    with pytest.raises(ConfigurationError, match="denies a label") as raised:
+        chosen(made, where)
+    assert raised.value.remedy == f"For images without it: NOT {without}."
+
+
+@pytest.mark.parametrize("where", ["random() < 0.5", "label = 'golgi' AND UUID() > cell_id"])
+def test_chance_selects_nothing(made, where):
+    with pytest.raises(ConfigurationError, match=r"gives something else every time.*cell_id < '8'"):
+        chosen(made, where)
+    assert chosen(made, "cell_id < 'i2' AND length(well) = 1") == ["i1-0", "i1-1", "i1-2"]
+
+
+@pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("colour = 'red'", "colour"),
         ("area_px >", "syntax error"),
-        ("area_px > 3; DROP TABLE images", "Parser Error"),
+        ("area_px > 3; DROP TABLE images", "modifiers"),
         ("area_px > (SELECT avg(area_px) FROM cell_rows)", "a query of its own"),
         ("image_id IN (SELECT image_id FROM images)", "a query of its own"),
         ("EXISTS (FROM read_csv('/etc/passwd'))", "a query of its own"),
@@ -108,12 +141,41 @@ def test_any_label_counts_once(made):
         ("label", "Could not convert"),
     ],
 )
-def test_what_is_no_condition_is_refused_with_the_columns(made, where, words):
+def test_what_is_no_condition_is_refused_in_a_line(made, where, words):
     with pytest.raises(ConfigurationError, match=words) as raised:
-        select_cells(Collections(made.root, made.state), where)
-    if "query of its own" not in words:
-        assert "area_px" in raised.value.remedy
-        assert "label" in raised.value.remedy
+        chosen(made, where)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "remedy"),
+    [
+        ("area > 3", "there is no column 'area': ", "The nearest are area_px, "),
+        (
+            "colour = 'red'",
+            "there is no column 'colour': ",
+            "Text goes in single quotes: 'colour'.",
+        ),
+        (
+            'label = "golgi"',
+            "'golgi' in double quotes is a column, and there is none of this name: ",
+            "Text goes in single quotes: 'golgi'.",
+        ),
+        (
+            "label = \u2018golgi\u2019",
+            "\u2018golgi\u2019 is not in straight quotes: ",
+            "Text goes in single ones: 'golgi'.",
+        ),
+    ],
+)
+def test_a_name_that_is_no_column_is_told_before_those_that_are(made, where, what, remedy):
+    with pytest.raises(ConfigurationError) as raised:
+        chosen(made, where)
+    assert raised.value.what == f"{what}{where!r} cannot be evaluated over the cells"
+    advice, _, columns = raised.value.remedy.partition("\n")
+    assert advice.startswith(remedy)
+    assert columns in ("", f"The columns are {', '.join(selection_columns())}.")
+    assert bool(columns) == ("column" in what)
 
 
 def test_names_of_this_process_and_files_are_out_of_reach(made, tmp_path):
@@ -129,8 +191,9 @@ def test_columns_are_those_of_cells_and_of_their_images():
     assert len(names) == len(set(names))
 
 
-def test_a_damaged_part_is_told_as_such(made):
-    path = Collections(made.root, made.state).cell_parts[1].path
-    (made.root / path / "cells.parquet").write_bytes(b"gone")
+def test_a_damaged_part_is_told_as_such(made, tmp_path):
+    shutil.copytree(made.root, tmp_path, dirs_exist_ok=True)
+    copied = Collections(tmp_path, made.state)
+    (tmp_path / copied.cell_parts[1].path / "cells.parquet").write_bytes(b"gone")
     with pytest.raises(PartCorruptError):
-        select_cells(Collections(made.root, made.state), "area_px > 0")
+        select_cells(copied, "area_px > 0")

@@ -1,0 +1,150 @@
+"""Conditions in SQL that people write: what they may ask, and what is wrong with one, in a line.
+
+DuckDB sees tables in memory and nothing else: no file, no network, no other name of this process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from anabatch.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ALONE: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "lock_configuration": True,
+}
+_NO_COLUMN = re.compile(
+    r'(?:Referenced column|not have a column named) "(.+?)"(?: not found|$)', re.MULTILINE
+)
+_CURLY = "\u2018\u2019\u201a\u201c\u201d\u201e"  # as word processors make of straight quotes
+
+
+def alone() -> duckdb.DuckDBPyConnection:
+    """Return a connection to tables in memory alone."""
+    return duckdb.connect(config=_ALONE)
+
+
+def parsed(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
+    """Return the tree of a condition, as DuckDB's parser has it; empty where it has an error.
+
+    An error is left to the evaluation, which says what is wrong.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+    where : str
+
+    Raises
+    ------
+    ConfigurationError
+        It asks a query of its own: rows pass by once, and nothing beside them is to be seen.
+    """
+    text = f"SELECT 1 WHERE ({where}\n)"  # a line end ends a comment
+    ((answer,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
+    tree = json.loads(answer)
+    if any(node["class"] == "SUBQUERY" for node in nodes(tree)):
+        what = f"{where!r} is no condition, but asks a query of its own"
+        raise ConfigurationError(what, "Give a condition as it stands behind WHERE.")
+    condition: dict[str, Any] = (
+        {} if tree["error"] else tree["statements"][0]["node"]["where_clause"]
+    )
+    return condition
+
+
+def nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield all expressions of a tree, every one before those inside of it."""
+    if isinstance(tree, dict) and "class" in tree:
+        yield tree
+    inner = tree.values() if isinstance(tree, dict) else tree
+    for item in inner:
+        if isinstance(item, dict | list):
+            yield from nodes(item)
+
+
+def refuse_chance(
+    connection: duckdb.DuckDBPyConnection, where: str, condition: dict[str, Any]
+) -> None:
+    """Refuse conditions that give something else every time that they are asked.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+    where : str
+    condition : dict
+        The condition's tree.
+
+    Raises
+    ------
+    ConfigurationError
+        It calls what DuckDB knows to be volatile, as `random`.
+    """
+    called = {node["function_name"].lower() for node in nodes(condition) if "function_name" in node}
+    if not called:
+        return
+    known = "SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+    volatile = {name for (name,) in connection.execute(known).fetchall()}
+    if chance := sorted(called & volatile):
+        what = f"{chance[0]}() gives something else every time: {where!r} selects no certain cells"
+        remedy = "For half of them, the same every time: cell_id < '8' (it is hexadecimal)."
+        raise ConfigurationError(what, remedy)
+
+
+def explained(
+    error: duckdb.Error, where: str, over: str, columns: Sequence[str]
+) -> ConfigurationError:
+    """Return what is wrong with a condition: in a line, then what to do.
+
+    Parameters
+    ----------
+    error : duckdb.Error
+        What its evaluation raised.
+    where : str
+    over : str
+        What it was evaluated over.
+    columns : sequence of str
+        Names that it could use; they are told, and last, where it uses another.
+
+    Returns
+    -------
+    ConfigurationError
+    """
+    first = str(error).partition("\n")[0].partition(" Error: ")
+    reason = (first[2] or first[0]).rstrip(".")
+    remedy = ""
+    if unknown := _NO_COLUMN.search(str(error)):
+        reason, remedy = _of_no_column(unknown[1], where, columns)
+    return ConfigurationError(f"{reason}: {where!r} cannot be evaluated over {over}", remedy)
+
+
+def _of_no_column(name: str, where: str, columns: Sequence[str]) -> tuple[str, str]:
+    """Return what is wrong with a name that is no column's, and what to do."""
+    every = f"The columns are {', '.join(columns)}."
+    bare = name.strip(_CURLY)
+    if bare != name:
+        return f"{name} is not in straight quotes", f"Text goes in single ones: '{bare}'."
+    nearest = _nearest(name, columns)
+    meant = f"The nearest {'are' if len(nearest) > 1 else 'is'} {', '.join(nearest)}. "
+    meant = meant if nearest else ""
+    if f'"{name}"' in where:
+        reason = f"{name!r} in double quotes is a column, and there is none of this name"
+        return reason, f"{meant}Text goes in single quotes: '{name}'.\n{every}"
+    text = "" if nearest else f"Text goes in single quotes: '{name}'. "
+    return f"there is no column {name!r}", f"{meant}{text}\n{every}"
+
+
+def _nearest(name: str, columns: Sequence[str]) -> list[str]:
+    small = {column.lower(): column for column in columns}
+    close = get_close_matches(name.lower(), small, n=3)
+    holding = [column for column in small if name.lower() in column]
+    return [small[column] for column in dict.fromkeys([*close, *holding])][:4]
