@@ -40,7 +40,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["KernelStatistics", "NystroemKernelPCA", "merge", "reduce_tree"]
+__all__ = [
+    "GammaWarning",
+    "KernelStatistics",
+    "NystroemKernelPCA",
+    "gamma_warning",
+    "merge",
+    "reduce_tree",
+]
 
 # A pilot of this many rows, and of 30 for each landmark, places landmarks as well as all rows do.
 _PILOT_ROWS = 20_000
@@ -52,6 +59,34 @@ _TRACE_PAIRS = 5_000
 # equally far from each other.
 _GAMMA_MEDIAN_RANGE = (0.02, 3.0)
 _FLOATS = (np.float64, np.float32, np.float16)
+
+
+class GammaWarning(UserWarning):
+    """gamma makes kernel PCA linear PCA, or all rows equally far from each other."""
+
+
+def gamma_warning(gamma: float, gamma_median: float) -> str:
+    """Say what is wrong with a width of the kernel.
+
+    Parameters
+    ----------
+    gamma : float
+    gamma_median : float
+        gamma times the median squared distance, above 0.
+
+    Returns
+    -------
+    str
+        A sentence or two; empty where nothing is wrong: `gamma_median` is 0.02 to 3.
+    """
+    low, high = _GAMMA_MEDIAN_RANGE
+    if low <= gamma_median <= high:
+        return ""
+    consequence = "linear PCA" if gamma_median < low else "rows all equally far apart"
+    return (
+        f"gamma times the median squared distance is {gamma_median:.3g}, outside of {low} to {high}: "
+        f"this gives {consequence}. 'auto' would be {gamma / gamma_median:.3g}."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +297,7 @@ class NystroemKernelPCA(
 
         Warns
         -----
-        UserWarning
+        GammaWarning
             gamma times the median squared distance is below 0.02, or above 3.
         """
         rows = validate_data(self, pilot, dtype=_FLOATS, ensure_min_samples=1)
@@ -317,14 +352,8 @@ class NystroemKernelPCA(
             raise PopulationError(what, "Remove duplicates.")
         self.gamma_ = 1 / median if self.gamma == "auto" else float(self.gamma)
         self.gamma_median_ = self.gamma_ * median
-        low, high = _GAMMA_MEDIAN_RANGE
-        if not low <= self.gamma_median_ <= high:
-            consequence = "linear PCA" if self.gamma_median_ < low else "rows all equally far apart"
-            message = (
-                f"gamma times the median squared distance is {self.gamma_median_:.3g}, outside of "
-                f"{low} to {high}: this gives {consequence}. 'auto' would be {1 / median:.3g}."
-            )
-            warnings.warn(message, UserWarning, stacklevel=4)
+        if message := gamma_warning(self.gamma_, self.gamma_median_):
+            warnings.warn(message, GammaWarning, stacklevel=4)
 
     def partial_statistics(self, X: Any) -> KernelStatistics:
         """Sum up a chunk. Nothing of the model changes, so that threads may share it.

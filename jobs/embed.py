@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task, tree
-from anabatch.embedding import merge
+from anabatch.embedding import gamma_warning, merge
 from anabatch.stages import embed as stage
 from anabatch.stages.featurize import featurize_recipe
 from anabatch.stages.pilots import Draw
@@ -102,16 +102,19 @@ def run(context: Context, *, refit: bool = False) -> bool:
     found = sources(context.store.state, "features")
     kind = model_kind(context)
     reason = reason_to_fit(context, kind, found)
+    fitted = False
     if reason or refit:
         generation = next_generation(context, kind, found)
 
         def graph() -> Any:
             return fit_graph(context, generation, found)
 
-        fit(context, "embed", generation, graph, least=kind.least, reason=reason)
+        fitted = fit(context, "embed", generation, graph, least=kind.least, reason=reason)
     model = usable(context, kind)
     if model is None:
         return False
+    if fitted:
+        _tell_of_gamma(context, model)
     drop_damaged(context, model)
     batches, reasons = applications(context, found, target(model), context.config.embed.chunk)
 
@@ -121,3 +124,12 @@ def run(context: Context, *, refit: bool = False) -> bool:
     context.execute("embed", transform_graphs(context, batches, model), len(batches), done)
     context.commit()
     return True
+
+
+def _tell_of_gamma(context: Context, model: Action) -> None:
+    """Warn of a kernel width that makes kernel PCA something else."""
+    gamma, median = (model.components.get(name) for name in ("gamma", "gamma_median"))
+    # a generation that a killed run of an older version left has no median
+    if gamma and median and (words := gamma_warning(gamma, median)):
+        text = f"embed: {words} That is embed.gamma."
+        context.reporter.warn("gamma", text, job="embed", gamma=gamma, gamma_median=median)

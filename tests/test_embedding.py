@@ -23,7 +23,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge, reduce_tree
+from anabatch.embedding import (
+    GammaWarning,
+    KernelStatistics,
+    NystroemKernelPCA,
+    gamma_warning,
+    merge,
+    reduce_tree,
+)
 from anabatch.errors import ConfigurationError, LandmarksError, PopulationError
 
 
@@ -408,9 +415,20 @@ def test_parameters_out_of_range_are_refused(digits, parameters):
 
 
 def test_a_gamma_that_makes_all_rows_equally_far_warns(digits):
-    with pytest.warns(UserWarning, match="equally far apart") as caught:
+    with pytest.warns(GammaWarning, match="equally far apart") as caught:
         NystroemKernelPCA(5, gamma=0.01, n_landmarks=32).fit(digits)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("median", "says"),
+    [(0.0199, "linear PCA"), (0.02, ""), (1.0, ""), (3.0, ""), (3.01, "equally far apart")],
+)
+def test_what_is_wrong_with_a_gamma(median, says):
+    words = gamma_warning(5e-4, median)
+    assert bool(words) == bool(says)
+    assert says in words
+    assert not words or words.endswith(f"'auto' would be {5e-4 / median:.3g}.")
 
 
 def test_populations_without_differences_are_refused(digits):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anabatch.embedding import gamma_warning
 from anabatch.report.figures import (
     BLUE,
     CATEGORIES,
@@ -54,6 +55,7 @@ def section(source: Source, population: Population | None) -> Section:
         "components.html",
         {
             "facts": _facts(model, arrays),
+            "warning": gamma_warning(float(arrays["gamma_"]), float(arrays["gamma_median_"])),
             "spectrum": _spectrum(arrays["eigenvalues_"], shares),
             "shares": [(count, float(shares[:count].sum())) for count in counts],
             "scatter": _scatter(source, population, model, shares) if population else None,

@@ -7,12 +7,13 @@ in a fixed tree, the finish.
 from __future__ import annotations
 
 import copy
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge
+from anabatch.embedding import GammaWarning, KernelStatistics, NystroemKernelPCA, merge
 from anabatch.reduction import reduce_tree
 from anabatch.stages.population import Application, Generation, Source, read_model
 from anabatch.store.keys import action_key
@@ -58,7 +59,10 @@ def fit_landmarks(pilot: NDArray[Any], config: EmbedConfig) -> NystroemKernelPCA
         chunk_size=config.chunk,
         random_state=config.seed,
     )
-    return model.fit_landmarks(pilot)
+    with warnings.catch_warnings():
+        # the job tells it, by the generation's facts; from here it would end in a worker's log
+        warnings.simplefilter("ignore", GammaWarning)
+        return model.fit_landmarks(pilot)
 
 
 def partial_statistics(
@@ -74,7 +78,11 @@ def finish(
 ) -> WrittenPart:
     """Finish the fit and write the generation."""
     fitted = copy.deepcopy(model).finish(statistics)
-    facts = {"components": len(fitted.eigenvalues_), "gamma": float(fitted.gamma_)}
+    facts = {
+        "components": len(fitted.eigenvalues_),
+        "gamma": float(fitted.gamma_),
+        "gamma_median": float(fitted.gamma_median_),
+    }
     return generation.write(fitted.to_arrays(), facts)
 
 

@@ -1,0 +1,59 @@
+"""A kernel width that makes kernel PCA something else is said where a person looks."""
+
+import pytest
+from cheap import cheap_networks, draw_tiny
+from running import make_config, run_jobs
+
+import anabatch
+from anabatch.store.live import MODEL
+
+WORDS = "this gives linear PCA"
+
+
+@pytest.fixture(autouse=True)
+def _cheap():
+    with cheap_networks():
+        yield
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Run a whole night over some images; return what was told, the store and the report."""
+    folder = tmp_path / "DATA" / "20211213" / "001_SN09001"
+
+    def run(*numbers, **embed):
+        for number in numbers:
+            draw_tiny(folder / f"{number:03d}_0ae0_1_20252440{number}_3_1_05.jpg", number)
+        config = make_config(tmp_path / "DATA", tmp_path / "store", embed=embed)
+        events = run_jobs(config, accept=True)
+        reports = (tmp_path / "store" / "runs").glob("*/report.html")
+        report = max(reports, key=lambda path: path.stat().st_mtime_ns)
+        return events, anabatch.open_store(config.store), report.read_text("utf-8")
+
+    return run
+
+
+def test_a_width_of_no_use_is_told_and_stands_in_the_report(night, recwarn):
+    events, store, report = night(1, 2, gamma=1e-5, refit_share=9.0)
+    (told,) = [event for event in events if event["event"] == "gamma"]
+    assert told["level"] == "warning"
+    assert WORDS in told["message"]
+    assert "embed.gamma" in told["message"]
+    assert told["gamma"] == 1e-5
+    (model,) = [a for a in store.state.stage(MODEL) if a.unit.startswith("kpca")]
+    assert model.components["gamma"] == 1e-5
+    assert model.components["gamma_median"] == told["gamma_median"] < 0.02
+    assert report.count(WORDS) == 2, "in the section of the embedding, and among what the run said"
+    assert not [warning for warning in recwarn if WORDS in str(warning.message)]
+
+    events, _, report = night(3, gamma=1e-5, refit_share=9.0)
+    assert "gamma" not in {event["event"] for event in events}, "nothing is fitted anew"
+    assert report.count(WORDS) == 1, "and the report says what the cells are embedded by"
+
+
+def test_a_width_of_use_is_no_matter(night):
+    events, store, report = night(1, 2)
+    assert "gamma" not in {event["event"] for event in events}
+    (model,) = [a for a in store.state.stage(MODEL) if a.unit.startswith("kpca")]
+    assert model.components["gamma_median"] == pytest.approx(1)
+    assert WORDS not in report
