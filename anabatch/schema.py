@@ -134,7 +134,7 @@ def _fits(value: object, kind: pa.DataType) -> bool:
     return isinstance(value, python) and (python is bool or not isinstance(value, bool))
 
 
-def completed(name: str, table: pa.Table) -> pa.Table:
+def completed(name: str, table: pa.Table, columns: Iterable[str] | None = None) -> pa.Table:
     """Return a stored table with the columns that its schema has gained since it was written.
 
     Parts are immutable and outlive their schema. A column that may be null is null in the rows of
@@ -146,6 +146,8 @@ def completed(name: str, table: pa.Table) -> pa.Table:
         One of :data:`TABLES`.
     table : pyarrow.Table
         Without the derived columns.
+    columns : iterable of str, optional
+        Those that are wanted; all by default.
 
     Returns
     -------
@@ -158,6 +160,8 @@ def completed(name: str, table: pa.Table) -> pa.Table:
         It lacks a column that may not be null.
     """
     schema = table_schema(name, derived=False)
+    if columns is not None:
+        schema = pa.schema([schema.field(column) for column in columns])
     lacking = [field for field in schema if field.name not in table.schema.names]
     if not lacking:
         return table

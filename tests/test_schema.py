@@ -127,6 +127,9 @@ def test_columns_that_a_schema_gained_are_null_in_older_rows_and_stand_in_its_or
     assert table.select(gained).to_pylist() == [dict.fromkeys(gained)]
     assert table.schema.field("flags").type == schema.field("flags").type
     assert completed("cells", whole) is whole
+    some = completed("cells", older.select(["cell_id"]), ["cell_id", "mitotic"])
+    assert some.schema.names == ["cell_id", "mitotic"]
+    assert some.column("mitotic").null_count == len(some)
 
 
 def test_a_column_that_must_be_there_is_not_made_up():

@@ -29,7 +29,8 @@ from anabatch.store.parts import Part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anabatch.report.population import Cell, Population
+    from anabatch.report.members import Cell
+    from anabatch.report.population import Population
     from anabatch.report.source import Source
 
 THUMBNAILS = 2_000

@@ -18,7 +18,8 @@ from anabatch.report.population import (
 from anabatch.report.section import Section
 
 if TYPE_CHECKING:
-    from anabatch.report.population import Members, Population
+    from anabatch.report.members import Members
+    from anabatch.report.population import Population
     from anabatch.report.source import Source
 
 _SIGNIFICANT = 0.05

@@ -12,7 +12,8 @@ from anabatch.report.section import Section
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
-    from anabatch.report.population import Cell, Members, Population
+    from anabatch.report.members import Cell, Members
+    from anabatch.report.population import Population
     from anabatch.report.source import Source
 
 _KINDS = ("closest to the centre", "farthest from the centre", "drawn at random")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.report.gallery import crops
-from anabatch.report.population import Cell
+from anabatch.report.members import Cell
 from anabatch.report.section import Section
 from anabatch.stages.population import fitted_rows
 from anabatch.store.parts import Part

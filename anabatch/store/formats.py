@@ -59,7 +59,7 @@ def decode_rows(data: bytes, path: Path, columns: list[str] | None = None) -> pa
     path : Path
         Where it stands, for the error.
     columns : list of str, optional
-        All, if none are named.
+        Those that are read as far as the file has them; all by default.
 
     Raises
     ------
@@ -67,6 +67,9 @@ def decode_rows(data: bytes, path: Path, columns: list[str] | None = None) -> pa
         The bytes are not those that were written.
     """
     with _as_corruption(path):
+        if columns is not None:  # files are older than some columns
+            there = pq.read_schema(pa.BufferReader(data)).names
+            columns = [name for name in columns if name in there]
         return pq.read_table(
             pa.BufferReader(data),
             columns=columns,

@@ -16,7 +16,8 @@ from anabatch.report import (
     number_of_clusters,
 )
 from anabatch.report.build import build_part_report, build_report
-from anabatch.report.population import Members, Population, Tally, read_population
+from anabatch.report.members import Members, Tally
+from anabatch.report.population import Population, read_population
 from anabatch.report.source import Source
 from anabatch.stages import choose_k
 from anabatch.stages.population import Generation

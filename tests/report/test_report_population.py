@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from anabatch.config import ReportConfig
 from anabatch.report import population
-from anabatch.report.population import Chunk, Members, coordinates, read_population
+from anabatch.report.members import Chunk, Members
+from anabatch.report.population import coordinates, read_population
 from anabatch.report.source import Source
 
 

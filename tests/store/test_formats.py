@@ -112,6 +112,11 @@ def test_a_table_comes_back_with_its_schema(tmp_path):
     assert read_rows(tmp_path / "x.parquet", ["b"]).schema.names == ["b"]
 
 
+def test_columns_that_a_file_lacks_are_left_away(tmp_path):
+    formats.write_rows(tmp_path / "x.parquet", pa.table({"a": [1], "b": [2]}))
+    assert read_rows(tmp_path / "x.parquet", ["b", "later"]).schema.names == ["b"]
+
+
 def test_a_folder_name_is_not_taken_for_a_column(tmp_path):
     folder = tmp_path / "date=2021-12-13"
     folder.mkdir()
