@@ -46,6 +46,8 @@ def _part(context: Context, asked: Asked, name: str, ks: tuple[int, ...]) -> Non
     request = Request(name, asked.where, asked.k, asked.method)
     subject = cluster_part.subject_of(context, request)
     if ks:
+        if asked.k is not None:  # whatever is suggested
+            cluster_part.refuse_too_few(context, subject, refit=asked.refit)
         suggested = choose_k.run(context, subject, ks)
         subject = cluster_part.with_k(subject, asked.k or suggested)
     cluster_part.run(context, subject, refit=asked.refit)

@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anabatch.config import parse_config
-from anabatch.errors import ConfigurationError
+from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.report.build import build_part_report
+from anabatch.report.text import plural
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL
 from anabatch.store.selection import select_cells
 
-from .cluster import fit_and_assign
+from .cluster import fit_and_assign, kind_of
 from .cluster_fit import Subject
-from .generations import current, sources
+from .generations import current, rows_of, sources, usable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,19 +130,47 @@ def embedding_of(context: Context) -> Action:
     return embedding
 
 
-def run(context: Context, subject: Subject, *, refit: bool = False) -> Action | None:
+def refuse_too_few(context: Context, subject: Subject, *, refit: bool = False) -> None:
+    """Refuse clusters that have to be fitted, and on fewer cells than they are.
+
+    Parameters
+    ----------
+    context : Context
+    subject : Subject
+    refit : bool
+        Whether to fit them was asked for.
+
+    Raises
+    ------
+    PopulationError
+        Nothing was changed.
+    """
+    cells, k = rows_of(subject.found), subject.config.k
+    # with the same condition and parameters, the cells that are left keep their generation
+    kept = not refit and usable(context, kind_of(subject, embedding_of(context))) is not None
+    if cells < k and not kept:
+        of = f"{plural(cells, 'cell')} where {subject.where}"
+        what = f"{subject.name}: {k} clusters cannot be made of {of}"
+        smaller = f"--k {cells} at most, or " if cells > 1 else ""
+        raise PopulationError(what, f"Give {smaller}a --where that selects more cells.")
+
+
+def run(context: Context, subject: Subject, *, refit: bool = False) -> None:
     """Fit the clusters of a part if that is due, assign its cells, and commit both.
 
-    Returns
-    -------
-    Action or None
-        The generation; None where there are too few cells.
+    Raises
+    ------
+    PopulationError
+        They cannot be fitted on these cells. Nothing is committed.
     """
+    refuse_too_few(context, subject, refit=refit)
+    before = current(context.store.state, KIND, subject.name)
     model = fit_and_assign(context, subject, embedding_of(context), refit=refit)
-    if model is not None:
-        _forget_the_rest(context, subject)
+    if model is None or (refit and before is not None and model.unit == before.unit):
+        what = f"{subject.name}: {subject.config.k} clusters cannot be fitted on these cells"
+        raise PopulationError(what, "What was told before says why. Nothing was changed.")
+    _forget_the_rest(context, subject)
     context.commit()
-    return model
 
 
 def report(context: Context, name: str) -> Path:

@@ -7,6 +7,7 @@ from anabatch.errors import (
     DeviceError,
     GuardError,
     MissingRowsError,
+    PopulationError,
     StoreLockedError,
     StoreNotFoundError,
 )
@@ -50,6 +51,7 @@ def exit_code(error: BaseException | None, quarantined: int = 0) -> int:
         # a store mistyped, or a job before the one that it needs: the user's to put right
         (StoreNotFoundError, CONFIGURATION),
         (MissingRowsError, CONFIGURATION),
+        (PopulationError, CONFIGURATION),  # more clusters than cells
         (GuardError, GUARD),
     )
     for kind, code in codes:

@@ -1,11 +1,13 @@
 """Clusters of a part of the archive, by their own command."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 import typer
 from anabatch.jobs import cli, cluster_command, run
+from anabatch.jobs import cluster as cluster_job
 from anabatch.jobs.cluster_options import Asked
 from anabatch.jobs.status import count
 from cheap import cheap_networks, draw_tiny
@@ -153,6 +155,16 @@ def test_cells_that_come_later_are_assigned_when_asked(archive):
     assert after.set_index("cell_id").cluster[before.cell_id].tolist() == before.cluster.tolist()
 
 
+def test_a_refit_that_finds_the_same_is_another_generation_everywhere(archive):
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    *_, before = frames(archive)
+    cluster(archive, name="golgi", refit=True)
+    *_, after = frames(archive)
+    assert set(before.generation) == {1}
+    assert set(after.generation) == {2}
+    assert after.cluster.tolist() == before.cluster.tolist()
+
+
 def test_a_whole_run_leaves_it_and_forgets_what_is_gone(archive):
     cluster(archive, name="golgi", where=GOLGI, k=2)
     for path in (archive / "DATA/Cytoplasme").rglob("*.jpg"):
@@ -167,6 +179,49 @@ def test_equal_fits_under_two_names_do_not_share_their_rows(archive):
     cluster(archive, name="one", where=GOLGI, k=2)
     cluster(archive, name="two", where=GOLGI, k=2)
     assert set(frames(archive, "two")[2].model) == {"two"}
+
+
+def files(folder):
+    """Return the files of a store's parts and of its ledger, and when they were written."""
+    paths = [path for name in ("parts", "ledger") for path in (folder / "store" / name).rglob("*")]
+    return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
+
+
+def test_too_few_cells_are_told_and_change_nothing(archive):
+    few = "label = 'golgi' AND row = 0"
+    with pytest.raises(PopulationError, match="new: 8 clusters cannot be made of 2 cells where "):
+        cluster(archive, config_of(archive, cluster={"k": 8}), name="new", where="row < 2")
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    *_, clusters = frames(archive)
+    before = files(archive)
+    for options, words in (
+        ({"k": 50}, f"golgi: 50 clusters cannot be made of {len(clusters)} cells where {GOLGI}"),
+        ({"k": 50, "choose_k": "2..3"}, "golgi: 50 clusters"),
+        (
+            {"where": few},
+            f"golgi: 2 clusters cannot be made of 1 cell where {few}. Give a --where",
+        ),
+        ({"where": few, "refit": True}, "golgi: 2 clusters"),
+    ):
+        with pytest.raises(PopulationError, match=re.escape(words)):
+            cluster(archive, name="golgi", **options)
+    assert files(archive) == before
+    assert not list((archive / "store").rglob("report-new.html"))
+
+
+def test_rows_that_cannot_be_fitted_are_no_success(archive, monkeypatch):
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    before = anabatch.open_store(archive / "store").version
+
+    def refuse(*_, **__):
+        what = "all rows are one"
+        raise PopulationError(what)
+
+    monkeypatch.setattr(cluster_job, "fit_graph", refuse)
+    for options in ({"refit": True}, {"k": 3}):
+        with pytest.raises(PopulationError, match=r"golgi: \d clusters cannot be fitted"):
+            cluster(archive, name="golgi", **options)
+    assert anabatch.open_store(archive / "store").version == before
 
 
 @pytest.mark.parametrize(
