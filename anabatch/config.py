@@ -284,7 +284,7 @@ class ClusterConfig(Section):
         starts where the centres are, as long as embedding and parameters stay.
     new_kinds : {'propose', 'add'}
         What becomes of cells that lie far from all clusters and near to each other: they are told of,
-        or become a cluster at once.
+        or become a cluster at once, if they are of three images or more.
     least_new : int
         Cells without which they are no new kind.
     """

@@ -187,7 +187,8 @@ def run(context: Context, *, refit: bool = False, add_new: bool = False) -> None
     add = _proposed(context) if add_new else None
     model = fit_and_assign(context, subject, embedding, refit=refit, add=add)
     found_one = model is not None and new_kinds.look(context, subject.found, model, config)
-    if found_one and config.new_kinds == "add":
+    adds = config.new_kinds == "add" and new_kinds.may_add_itself(state, CLUSTER_MODEL)
+    if found_one and adds:
         fit_and_assign(context, subject, embedding, add=_proposed(context))
     context.commit()
 

@@ -9,7 +9,7 @@ from anabatch.stages import new_kinds as stage
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.embed import embed_key
-from anabatch.stages.new_kinds import Far, Reach
+from anabatch.stages.new_kinds import Far, Question, Reach
 from anabatch.stages.population import Generation, fitted_rows
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL, cluster_unit
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from anabatch.store.state import State
 
     from .context import Context
+
+_LEAST_IMAGES = 3
+"""Images that cells of a new kind must come from, to become a cluster without being asked for."""
 
 
 def standing_proposal(state: State, name: str) -> Action | None:
@@ -112,7 +115,14 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     fresh = state.pending(lambda action: action.stage == CLUSTER)
     far = far_of_parts(context, model) if fresh.put else {}
     parts, beyond, new = far_from_all(context, found, far)
-    if beyond < config.least_new:
+    question = Question(
+        model=str(model.part),
+        quantile=model.components.get("quantile", 0.0),
+        criteria=1 if model.components.get("reach") is None else 2,
+        new=new,
+        least=config.least_new,
+    )
+    if not question.may_be(beyond):  # nor any of them that lie together: nothing is read
         return False
     generation = _next(context, parts, model)
     components, threads = int(model.components["components"]), context.config.compute.threads
@@ -128,8 +138,7 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
         )
         for source, action in parts
     ]
-    facts = (str(model.part), model.components["quantile"], new, config.least_new)
-    graph: Any = task(stage.propose, generation, gather(rows), *facts, threads=threads)
+    graph: Any = task(stage.propose, generation, gather(rows), question, threads=threads)
     written = context.cluster.backend.compute(graph)
     if written is None:
         return False
@@ -137,14 +146,20 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     state.delete(older)
     state.put(written.actions)
     (proposal,) = written.actions
-    together = proposal.components["together"]
+    together, images = (proposal.components[name] for name in ("together", "images"))
     text = (
-        f"cluster: {together} of {new} new cells lie together, and farther from what the clusters were "
-        "fitted on than 999 of 1,000 cells. A NEW KIND? The report shows them; "
-        "`anabatch cluster --add-new` gives them a cluster of their own"
+        f"cluster: {together} of {new} new cells, of {images} images, lie together, and farther from "
+        "what the clusters were fitted on than 999 of 1,000 cells. A NEW KIND? The report shows "
+        "them; `anabatch cluster --add-new` gives them a cluster of their own"
     )
     context.reporter.warn("new_kind", text, job="cluster", cells=together, of=new)
     return True
+
+
+def may_add_itself(state: State, name: str) -> bool:
+    """Return whether the proposed kind may become a cluster unasked: one bad image is no kind."""
+    proposal = standing_proposal(state, name)
+    return proposal is not None and int(proposal.components.get("images", 0)) >= _LEAST_IMAGES
 
 
 def _name(model: Action) -> str:

@@ -10,6 +10,10 @@ from scipy.optimize import linear_sum_assignment
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+LEAST_OVERLAP = 0.2
+"""Share of the rows of either that an old cluster and a new one have in common at least (Jaccard's
+index) to be one and the same. A cluster that falls into five equal pieces may go on as one of them."""
+
 
 def match_clusters(old: ArrayLike, new: ArrayLike, k_old: int, k_new: int) -> NDArray[np.int32]:
     """Find for every new cluster the old one that it continues, so that cluster 7 stays cluster 7.
@@ -27,8 +31,8 @@ def match_clusters(old: ArrayLike, new: ArrayLike, k_old: int, k_new: int) -> ND
     Returns
     -------
     ndarray of int32, shape (k_new,)
-        The number of each new cluster: an old one, by the assignment with the most rows in common,
-        or a fresh one from `k_old` on if no old cluster is left that shares a row with it.
+        The number of each new cluster: an old one, by the assignment with the most rows in common
+        among those that overlap by :data:`LEAST_OVERLAP`, or a fresh one from `k_old` on.
 
     References
     ----------
@@ -61,9 +65,11 @@ def match_counts(common: NDArray[np.int64]) -> NDArray[np.int32]:
     ndarray of int32, shape (k_new,)
     """
     k_old, k_new = common.shape
+    either = common.sum(axis=1)[:, None] + common.sum(axis=0) - common
+    alike = np.where(common >= LEAST_OVERLAP * either, common, 0)
     numbers = np.full(k_new, -1, dtype=np.int32)
-    for before, after in zip(*linear_sum_assignment(common, maximize=True), strict=True):
-        if common[before, after]:
+    for before, after in zip(*linear_sum_assignment(alike, maximize=True), strict=True):
+        if alike[before, after]:
             numbers[after] = before
     fresh = numbers < 0
     numbers[fresh] = k_old + np.arange(fresh.sum())

@@ -106,7 +106,7 @@ def densest(
     return points[inside].mean(axis=0), inside
 
 
-def is_new_kind(together: int, new: int, least: int) -> bool:
+def is_new_kind(together: int, new: int, least: int, criteria: int = 1) -> bool:
     """Tell whether rows beyond the quantile are a cluster, and not what was to be expected.
 
     Parameters
@@ -117,12 +117,14 @@ def is_new_kind(together: int, new: int, least: int) -> bool:
         Rows that the model was not fitted on.
     least : int
         Rows without which there is no cluster.
+    criteria : int
+        Quantiles of which it is enough to lie beyond one.
 
     Returns
     -------
     bool
-        Whether there are `least` of them, and twice as many as lie beyond the quantile by its own
+        Whether there are `least` of them, and twice as many as lie beyond the quantiles by their own
         meaning, wherever they lie.
     """
-    expected = (1 - QUANTILE) * new
+    expected = criteria * (1 - QUANTILE) * new
     return together >= max(least, 2 * expected)

@@ -139,7 +139,7 @@ class FarRows:
 
     Attributes
     ----------
-    cell_ids : ndarray of str, shape (n,)
+    cell_ids, image_ids : ndarray of str, shape (n,)
     rows : ndarray of float32, shape (n, d)
         Their embedding.
     total : int
@@ -147,6 +147,7 @@ class FarRows:
     """
 
     cell_ids: NDArray[np.str_]
+    image_ids: NDArray[np.str_]
     rows: NDArray[np.float32]
     total: int
 
@@ -168,21 +169,45 @@ def far_rows(store: Path, source: Source, clusters: str, far: Far, components: i
     live = source.live.indices()
     column = Part(store, clusters).rows("clusters", ["distance"]).column("distance")
     rows = live[far.rows(store, column.to_numpy()[live], live)]
-    ids = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
-    names = np.asarray(ids.to_pylist(), dtype=np.str_)
-    kept = np.sort(rows[draw(names[rows], _MOST_ROWS, 0)])
-    values = Part(store, source.part).take(source.array, kept)[:, :components]
-    return FarRows(names[kept], np.asarray(values, np.float32), len(rows))
+    cells = Part(store, source.live.path).rows("cells", ["cell_id", "image_id"]).take(rows)
+    names, images = (
+        np.asarray(cells.column(name).to_pylist(), dtype=np.str_) for name in cells.column_names
+    )
+    kept = np.sort(draw(names, _MOST_ROWS, 0))
+    values = Part(store, source.part).take(source.array, rows[kept])[:, :components]
+    return FarRows(names[kept], images[kept], np.asarray(values, np.float32), len(rows))
 
 
-def propose(
-    generation: Generation,
-    found: list[FarRows],
-    model: str,
-    quantile: float,
-    new: int,
-    least: int,
-) -> WrittenPart | None:
+@dataclass(frozen=True)
+class Question:
+    """What is asked of far rows.
+
+    Attributes
+    ----------
+    model : str
+        The part of the clusters' generation.
+    quantile : float
+        Distance to the clusters' centres that 999 of 1,000 fitted cells are within.
+    criteria : int
+        Quantiles of which far rows are beyond one: 2 where the features' reach was measured.
+    new : int
+        Live rows that the generation was not fitted on.
+    least : int
+        Rows without which there is no cluster.
+    """
+
+    model: str
+    quantile: float
+    criteria: int
+    new: int
+    least: int
+
+    def may_be(self, together: int) -> bool:
+        """Return whether so many rows, if they lie together, are a new kind."""
+        return is_new_kind(together, self.new, self.least, self.criteria)
+
+
+def propose(generation: Generation, found: list[FarRows], question: Question) -> WrittenPart | None:
     """Write a proposal if the far rows make a cluster of their own.
 
     Parameters
@@ -190,14 +215,7 @@ def propose(
     generation : Generation
         Of the proposal; its rows are those of the parts that were looked at.
     found : list of FarRows
-    model : str
-        The part of the clusters' generation.
-    quantile : float
-        Distance to the clusters' centres that 999 of 1,000 fitted cells are within.
-    new : int
-        Live rows of those parts.
-    least : int
-        Rows without which there is no cluster.
+    question : Question
 
     Returns
     -------
@@ -205,17 +223,24 @@ def propose(
         Arrays `center`, and `cell_ids` of those nearest to it first.
     """
     names = np.concatenate([piece.cell_ids for piece in found])
+    images = np.concatenate([piece.image_ids for piece in found])
     rows = np.concatenate([piece.rows for piece in found])
     if not len(rows):
         return None
     order = draw(names, len(names), 0)  # whatever parts they lie in
-    names, rows = names[order], rows[order]
-    center, inside = densest(rows, quantile)
+    names, images, rows = names[order], images[order], rows[order]
+    center, inside = densest(rows, question.quantile)
     total = sum(piece.total for piece in found)
     together = round(int(inside.sum()) * total / len(rows))
-    if not is_new_kind(together, new, least):
+    if not question.may_be(together):
         return None
     near = np.argsort(np.linalg.norm(rows[inside] - center, axis=1), kind="stable")
     arrays = {"center": center, "cell_ids": names[inside][near].astype(np.str_)}
-    facts = {"model": model, "beyond": total, "together": together, "new": new}
+    facts = {
+        "model": question.model,
+        "beyond": total,
+        "together": together,
+        "images": len(np.unique(images[inside])),
+        "new": question.new,
+    }
     return generation.write(arrays, facts)

@@ -15,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from anabatch.clustering import BatchKMeans, ClusterSums, match_clusters, merge
+from anabatch.clustering.matching import LEAST_OVERLAP
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.reduction import reduce_tree
 from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
@@ -239,6 +240,8 @@ def test_matches_are_distinct_and_the_best_there_are(k_old, k_new, data):
     size = max(k_old, k_new)
     common = np.zeros((size, size), dtype=int)
     np.add.at(common, (old, new), 1)
+    either = common.sum(axis=1)[:, None] + common.sum(axis=0) - common
+    common[common < LEAST_OVERLAP * either] = 0
     best = max(common[list(rows), range(size)].sum() for rows in permutations(range(size)))
     assert kept == best
 
@@ -248,6 +251,14 @@ def test_a_cluster_that_shares_no_row_with_an_old_one_gets_a_fresh_number():
     assert sorted(match_clusters(old, new, 2, 3).tolist()) == [0, 1, 2]
     # the second old cluster has no rows left, and its number is not given to somebody else
     assert match_clusters([0, 0, 0], [0, 1, 1], 2, 2).tolist() == [2, 0]
+
+
+def test_a_cluster_does_not_go_on_as_one_of_its_rows():
+    """99 of 100 rows and another cluster became one; the row that is left is none of the two."""
+    old = np.repeat([0, 1], [100, 1000])
+    new = np.zeros(1100, int)
+    new[0] = 1
+    assert match_clusters(old, new, 2, 2).tolist() == [1, 2]
 
 
 def test_labels_of_other_rows_cannot_be_matched():

@@ -46,11 +46,18 @@ def test_the_densest_ball_is_found_among_outliers():
 
 
 @pytest.mark.parametrize(
-    ("together", "new", "is_one"),
-    [(30, 1000, True), (24, 1000, False), (150, 100_000, False), (210, 100_000, True)],
+    ("together", "new", "criteria", "is_one"),
+    [
+        (30, 1000, 1, True),
+        (24, 1000, 1, False),
+        (150, 100_000, 1, False),
+        (210, 100_000, 1, True),
+        (210, 100_000, 2, False),
+        (410, 100_000, 2, True),
+    ],
 )
-def test_a_kind_is_more_than_the_quantile_lets_expect(together, new, is_one):
-    assert is_new_kind(together, new, 25) == is_one
+def test_a_kind_is_more_than_the_quantiles_let_expect(together, new, criteria, is_one):
+    assert is_new_kind(together, new, 25, criteria) == is_one
 
 
 # Nights

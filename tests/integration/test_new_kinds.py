@@ -16,6 +16,7 @@ from running import make_config, run_jobs
 import anabatch
 from anabatch.config import ReportConfig
 from anabatch.report.build import build_report
+from anabatch.stages import new_kinds as stage
 from anabatch.stages.new_kinds import KIND
 
 FIRST = dt.date(2021, 12, 1)
@@ -102,6 +103,7 @@ def test_a_new_kind_is_told_of_shown_and_added_when_asked(store):
     (told,) = [event for event in events if event["event"] == "new_kind"]
     assert told["of"] == 48
     assert told["cells"] >= 40
+    assert "of 4 images" in told["message"]
     (proposal,) = proposals(store)
     assert proposal.components["generation"] == 1
     assert set(clusters(store).generation) == {1}  # nothing has changed yet
@@ -141,6 +143,22 @@ def test_a_night_may_add_it_at_once(store):
     version = anabatch.open_store(store / "store").version
     run_jobs(config_of(store, new_kinds="add"))
     assert anabatch.open_store(store / "store").version == version
+
+
+def test_one_bad_image_is_no_kind_that_is_added_unasked(store):
+    for number, path in enumerate([place(store, 10, 1), place(store, 10, 2)]):
+        draw_rings(path, number)
+    config = config_of(store, new_kinds="add", least_new=10)
+    events = run_jobs(config)
+    assert "of 2 images" in next(e["message"] for e in events if e["event"] == "new_kind")
+    assert set(clusters(store).generation) == {1}
+
+
+def test_nothing_is_read_where_the_ledger_says_that_no_kind_is_there(store, monkeypatch):
+    bring(store, draw_rings, 10)
+    monkeypatch.setattr(stage, "far_rows", None)
+    run_jobs(config_of(store, least_new=40))
+    assert set(clusters(store).generation) == {1}
 
 
 def test_few_are_no_kind(store):
