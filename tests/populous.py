@@ -88,7 +88,9 @@ def draw_embedding(
     return space.centers[kinds] + noise, kinds
 
 
-def write_populous(root: Path, rows: int, components: int = 150) -> Path:
+def write_populous(
+    root: Path, rows: int, components: int = 150, part_rows: int = PART_ROWS
+) -> Path:
     """Write a store and commit it.
 
     Parameters
@@ -96,9 +98,12 @@ def write_populous(root: Path, rows: int, components: int = 150) -> Path:
     root : Path
         A new folder.
     rows : int
-        Taken up to whole parts of 4,096 cells; 0.3 MB each, and 16 KB for every component.
+        Taken up to whole parts; of 4,096 cells they have 0.3 MB each, and 16 KB for every component.
     components : int
         Of the embedding.
+    part_rows : int
+        Cells of a part. With few in each there are many parts, images and rows of the ledger for the
+        bytes.
 
     Returns
     -------
@@ -109,8 +114,8 @@ def write_populous(root: Path, rows: int, components: int = 150) -> Path:
         store = create_store(root)
         kpca = _write_kpca(store)
         space = draw_space(components)
-        for number in range(-(-rows // PART_ROWS)):
-            _write_part(store, number, space, kpca)
+        for number in range(-(-rows // part_rows)):
+            _write_part(_Batch(store, number, part_rows), space, kpca)
         store.commit(_RUN)
     os.sync()  # no later step pays for these writes
     return root
@@ -134,10 +139,10 @@ def _features(kinds: NDArray[np.intp], number: int) -> NDArray[np.float16]:
     return (centers[kinds] + noise).astype(np.float16)
 
 
-def _write_part(store: Store, number: int, space: Space, kpca: WrittenPart) -> None:
+def _write_part(batch: _Batch, space: Space, kpca: WrittenPart) -> None:
     """Write all that belongs to the cells of one part."""
-    batch = _Batch(store, number)
-    embedding, kinds = draw_embedding(space, number)
+    number = batch.number
+    embedding, kinds = draw_embedding(space, number, batch.rows)
     batch.write(SCAN, "acquisitions", batch.acquisitions(), batch.names)
     batch.write(ANNOTATE, "annotations", batch.annotations(), [f"{_ARCHIVE}/{number}"])
     cells = batch.write(
@@ -145,11 +150,13 @@ def _write_part(store: Store, number: int, space: Space, kpca: WrittenPart) -> N
         "cells",
         batch.cells(),
         batch.images,
-        arrays={"crops": np.broadcast_to(kinds[:, None, None], (PART_ROWS, 8, 8)).astype(np.uint8)},
+        arrays={
+            "crops": np.broadcast_to(kinds[:, None, None], (batch.rows, 8, 8)).astype(np.uint8)
+        },
     )
     # no label images: cells alone would be called orphans
     masks = [batch.action(SEGMENT, image, rows=1, part=cells) for image in batch.images]
-    store.state.put(masks)
+    batch.store.state.put(masks)
     unit = [str(cells.path)]
     features = batch.write(
         FEATURIZE, "features", None, unit, {"features": _features(kinds, number)}
@@ -162,14 +169,15 @@ def _write_part(store: Store, number: int, space: Space, kpca: WrittenPart) -> N
 class _Batch:
     """The images of one part, and what is known of them."""
 
-    def __init__(self, store: Store, number: int) -> None:
+    def __init__(self, store: Store, number: int, rows: int) -> None:
         self.store = store
         self.number = number
+        self.rows = rows
         self.date = _FIRST_DAY + dt.timedelta(days=number // PARTS_PER_DATE)
         self.rng = np.random.default_rng([_SEED, number, 2])
         self.images = _digests(self.rng, IMAGES)
         self.names = [f"{image[:20]}" for image in self.images]
-        self.first = [row * PART_ROWS // IMAGES for row in range(IMAGES + 1)]
+        self.first = [place * rows // IMAGES for place in range(IMAGES + 1)]
 
     def action(
         self,
@@ -290,23 +298,23 @@ class _Batch:
 
     def cells(self) -> pa.Table:
         """Return a row a cell."""
-        sizes = self.rng.integers(2_000, 20_000, PART_ROWS)
+        sizes = self.rng.integers(2_000, 20_000, self.rows)
         return fill_table(
             "cells",
-            PART_ROWS,
-            cell_id=_digests(self.rng, PART_ROWS),
+            self.rows,
+            cell_id=_digests(self.rng, self.rows),
             image_id=np.repeat(self.images, np.diff(self.first)),
-            label_id=np.arange(PART_ROWS),
-            centroid_y=self.rng.uniform(0, 1040, PART_ROWS),
-            centroid_x=self.rng.uniform(0, 1388, PART_ROWS),
+            label_id=np.arange(self.rows),
+            centroid_y=self.rng.uniform(0, 1040, self.rows),
+            centroid_x=self.rng.uniform(0, 1388, self.rows),
             area_px=sizes,
             nucleus_area_px=sizes // 3,
             nucleus_count=1,
             scale=96 / np.sqrt(sizes),
-            black_fraction=self.rng.uniform(0, 1, PART_ROWS),
-            mean_intensity=self.rng.uniform(0, 255, PART_ROWS),
-            nucleus_mean_intensity=self.rng.uniform(0, 255, PART_ROWS),
-            mitotic=self.rng.random(PART_ROWS) < 0.02,
+            black_fraction=self.rng.uniform(0, 1, self.rows),
+            mean_intensity=self.rng.uniform(0, 255, self.rows),
+            nucleus_mean_intensity=self.rng.uniform(0, 255, self.rows),
+            mitotic=self.rng.random(self.rows) < 0.02,
             source_dtype="uint8",
         )
 
