@@ -158,7 +158,25 @@ def _fit(
         extra = "" if start.warm.extra is None else f", and cluster {start.used} for a new kind"
         text = f"cluster: {subject.name} goes on from the centres of generation {number}{extra}"
         context.reporter.say("warm", text, model=subject.name)
-    fit(context, "cluster", generation, graph, least=kind.least, reason=reason)
+    fitted = fit(context, "cluster", generation, graph, least=kind.least, reason=reason)
+    if fitted and start.before is not None:
+        _tell_numbers(context, subject, start.before, usable(context, kind))
+
+
+def _tell_numbers(context: Context, subject: Subject, before: Action, after: Action | None) -> None:
+    """Say which clusters a refit continues."""
+    if after is None:
+        return
+    root = context.store.root
+    old, new = (
+        set(read_model(root, str(model.part))["cluster_numbers_"].tolist())
+        for model in (before, after)
+    )
+    text = f"cluster: {subject.name}: {len(old & new)} of {len(old)} clusters go on"
+    lists = {"new": sorted(new - old), "gone": sorted(old - new)}
+    for what, numbers in lists.items():
+        text += f"; {what}: {', '.join(map(str, numbers))}" if numbers else ""
+    context.reporter.say("numbers", text, model=subject.name, **lists)
 
 
 def run(context: Context, *, refit: bool = False, add_new: bool = False) -> None:

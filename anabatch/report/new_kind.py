@@ -41,6 +41,7 @@ def section(source: Source) -> Section:
             "together": facts["together"],
             "beyond": facts["beyond"],
             "new": facts["new"],
+            "images": facts.get("images"),
             "cells": [
                 {
                     "uri": uris[cell.cell_id],

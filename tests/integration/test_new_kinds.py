@@ -112,6 +112,7 @@ def test_a_new_kind_is_told_of_shown_and_added_when_asked(store):
     opened = anabatch.open_store(store / "store")
     page = build_report(opened, store / "r.html", config=ReportConfig()).read_text("utf-8")
     assert page.count("cell of a new kind;") == 36
+    assert "from 4 images" in page
 
     added = cluster_command.job_of(Asked(add_new=True))
     run_jobs(config_of(store), type("Job", (), {"run": staticmethod(added)}))
@@ -188,4 +189,8 @@ def test_another_embedding_starts_anew(store):
     other = config.embed.model_copy(update={"landmarks": 50})
     events = run_jobs(config.model_copy(update={"embed": other}))
     assert any("MODEL embedding" in event.get("reason", "") for event in events)
+    (told,) = [event for event in events if event["event"] == "numbers"]
+    found = clusters(store).cluster
+    assert set(told["new"]) == set(found) - {0, 1, 2}
+    assert set(told["gone"]) == {0, 1, 2} - set(found)
     assert not any(event["event"] == "warm" for event in events)
