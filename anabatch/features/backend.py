@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from anabatch.errors import ConfigurationError, DeviceError
@@ -26,7 +27,8 @@ def start_keras(threads: int = 1) -> Any:
 
     Features depend on the number of threads in their last bits, so it is set before the backend
     starts, and a backend that runs with another number already is an error. The backend is
-    Keras's own choice: the environment's `KERAS_BACKEND`, else `keras.json`, else TensorFlow.
+    Keras's own choice: the environment's `KERAS_BACKEND`, else `keras.json`, else TensorFlow. Only
+    where TensorFlow is not installed, and PyTorch is, it is PyTorch: features are the same.
 
     TensorFlow's log is cut to errors and warnings by `TF_CPP_MIN_LOG_LEVEL=2`, unless the
     environment sets that itself. What TensorFlow writes regardless while it is loaded, that oneDNN
@@ -50,6 +52,8 @@ def start_keras(threads: int = 1) -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "keras" not in sys.modules:
+        if find_spec("tensorflow") is None and find_spec("torch") is not None:
+            os.environ.setdefault("KERAS_BACKEND", "torch")
         with _without_start_up_log():
             import keras
     import keras

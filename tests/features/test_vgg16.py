@@ -337,6 +337,24 @@ def test_threads_cannot_change_once_the_backend_runs() -> None:
     assert "2 threads in this process, 1 are asked for" in second
 
 
+def test_torch_runs_where_there_is_no_tensorflow() -> None:
+    code = (
+        "import importlib.util, sys\n"
+        "class Hidden:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.split('.')[0] == 'tensorflow': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda n, *a: None if n == 'tensorflow' else find(n, *a)\n"
+        "from anabatch.features.backend import start_keras\n"
+        "print(start_keras(1).config.backend())\n"
+    )
+    bare = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", bare)
+        assert run(code).strip() == "torch"
+
+
 def test_torch_backend_gives_the_same_features(tmp_path: Path, npz: Path) -> None:
     np.save(tmp_path / "crops.npy", CROPS)
     code = (
