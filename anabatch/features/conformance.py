@@ -17,10 +17,11 @@ import numpy as np
 
 from anabatch.conformance import ConformanceError, answer_of_a_worker, require, require_devices
 from anabatch.features.inputs import NUCLEUS, SIDE
+from anabatch.features.recipe import features_digest
 from anabatch.imaging import BYTE_STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from anabatch.features.protocol import FeatureExtractor
 
 _CELLS = 7
-_NEAR = 1e-2  # of the largest feature, between 16 bits and their 8-bit copies
+_NEAR = 1e-2  # of the largest: between 16 bits and their 8-bit copies, and between machines
+_BATCH = 64  # as many as any extractor is supposed to take at once
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,20 @@ class Subject:
         Parameters, and other values of theirs that must change the digest.
     devices : tuple of str
         Devices that are there and of use to it. Any other must be refused.
+    planned : callable
+        Takes a configuration, gives the digest by which a plan knows the extractor. It is told from
+        outside: what the extractor says of itself is compared with it.
+    recorded : mapping of str to sequence of float
+        Digests, and what :func:`fingerprint` gave of the drawn cells' features under them: so it is
+        seen when features change and their digest does not.
     """
 
     make: Callable[[FeaturizeConfig], FeatureExtractor]
     config: FeaturizeConfig
     others: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu",)
+    planned: Callable[[FeaturizeConfig], str] = features_digest
+    recorded: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def with_(self, **changes: Any) -> FeatureExtractor:
         """Make an extractor with other parameters."""
@@ -80,6 +90,21 @@ def draw(cells: int = _CELLS) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         light = rng.uniform(20, 90) * waves * masks[index] * rng.uniform(0.8, 1.2, radius.shape)
         crops[index] = np.where(masks[index] > 0, np.clip(light, 1, 255), 0)
     return crops, masks
+
+
+def fingerprint(features: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Return one number a row that other features, or features in another order, do not have.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    found: NDArray[np.float64] = features.astype(np.float64) @ np.cos(np.arange(features.shape[1]))
+    return found
 
 
 def features_have_the_promised_form(subject: Subject) -> None:
@@ -132,17 +157,13 @@ def sixteen_bits_are_as_good(subject: Subject) -> None:
 
 
 def other_shapes_and_types_are_refused(subject: Subject) -> None:
-    """Raise `ValueError` for what is no crops."""
+    """Raise `ValueError` for what is no crops, or no masks of them, whether masks are needed or not."""
     extractor = subject.make(subject.config)
     crops, masks = draw()
-    wrong = [crops[:, 1:], crops[0], crops.astype(np.float32), crops.astype(np.int8)]
-    for given in wrong:
-        try:
-            extractor.extract(given, masks)
-        except ValueError:
-            continue
-        what = f"crops of shape {given.shape} and {given.dtype} are taken without a word"
-        raise ConformanceError(what)
+    for given in (crops[:, 1:], crops[0], crops[:0, 1:], *_other_types(crops, "float32", "int8")):
+        _require_refused(extractor, given, masks[: len(given)], "crops", given)
+    for given in (masks[:, 1:], masks[0], masks[:2], *_other_types(masks, "float64", "int64")):
+        _require_refused(extractor, crops, given, "masks", given)
 
 
 def masks_are_asked_for_where_needed(subject: Subject) -> None:
@@ -160,7 +181,7 @@ def masks_are_asked_for_where_needed(subject: Subject) -> None:
 
 
 def features_depend_on_their_cell_alone(subject: Subject) -> None:
-    """Repeat bit for bit: in another order, number and neighbourhood, by another extractor."""
+    """Repeat bit for bit: in another order and neighbourhood, by another extractor."""
     extractor = subject.make(subject.config)
     crops, masks = draw()
     first = extractor.extract(crops, masks)
@@ -169,9 +190,17 @@ def features_depend_on_their_cell_alone(subject: Subject) -> None:
     _require_same(first, backwards, "in another order")
     alone = [extractor.extract(crops[i : i + 1], masks[i : i + 1]) for i in range(len(crops))]
     _require_same(first, np.concatenate(alone), "one by one")
-    many = extractor.extract(np.concatenate([crops] * 3), np.concatenate([masks] * 3))
-    _require_same(first, many[-len(crops) :], "among many")
     _require_same(first, subject.make(subject.config).extract(crops, masks), "by another extractor")
+
+
+def every_batch_is_as_the_first(subject: Subject) -> None:
+    """Repeat bit for bit among many cells: three batches and more, of which the last is not full."""
+    extractor = subject.with_(batch=min(subject.config.batch, _BATCH))
+    crops, masks = draw()
+    times = 2 * _BATCH // len(crops) + 1  # 133 cells: two batches, and 5 cells
+    many = extractor.extract(np.tile(crops, (times, 1, 1)), np.tile(masks, (times, 1, 1)))
+    expected = np.tile(extractor.extract(crops, masks), (times, 1))
+    _require_same(expected, many, f"among {len(expected)} cells")
 
 
 def crops_are_left_as_they_are(subject: Subject) -> None:
@@ -199,19 +228,33 @@ def devices_are_there_or_refused(subject: Subject) -> None:
 
 def digests_say_what_determines_features(subject: Subject) -> None:
     """Repeat the digest; follow every parameter that changes features, and not the device."""
-    from anabatch.features.recipe import features_digest
-
     one = subject.make(subject.config)
     require(one.digest == subject.make(subject.config).digest, "the digest does not repeat")
-    planned = features_digest(subject.config)
+    planned = subject.planned(subject.config)
     require(one.digest == planned, "the digest is not the one that a plan knows it by")
-    elsewhere = features_digest(subject.config.model_copy(update={"device": "cuda"}))
+    elsewhere = subject.planned(subject.config.model_copy(update={"device": "cuda"}))
     require(planned == elsewhere, "the digest follows the device")
     seen = {one.digest}
     for name, value in subject.others.items():
         digest = subject.with_(**{name: value}).digest
         require(digest not in seen, f"the digest ignores {name}")
         seen.add(digest)
+
+
+def features_stand_under_their_digest(subject: Subject) -> None:
+    """Find what was found before under the same digest, within a hundredth, where that was recorded."""
+    if not subject.recorded:
+        return
+    extractor = subject.make(subject.config)
+    found = fingerprint(extractor.extract(*draw()))
+    said = np.array2string(found, separator=", ", precision=5, max_line_width=1000)
+    before = subject.recorded.get(extractor.digest)
+    if before is None:
+        what = f"nothing was recorded under {extractor.digest}; it is {said}"
+        raise ConformanceError(what)
+    apart = float(np.abs(found - before).max() / np.abs(before).max())
+    what = f"under the digest {extractor.digest} features have changed: {said}. Raise a version"
+    require(apart <= _NEAR, what)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -222,13 +265,34 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     other_shapes_and_types_are_refused,
     masks_are_asked_for_where_needed,
     features_depend_on_their_cell_alone,
+    every_batch_is_as_the_first,
     crops_are_left_as_they_are,
     it_travels_to_a_worker,
     devices_are_there_or_refused,
     digests_say_what_determines_features,
+    features_stand_under_their_digest,
 )
 """All checks."""
 
 
 def _require_same(one: NDArray[Any], two: NDArray[Any], when: str) -> None:
     require(np.array_equal(one, two), f"features differ {when}")
+
+
+def _other_types(array: NDArray[Any], *names: str) -> tuple[NDArray[Any], ...]:
+    return tuple(array.astype(name) for name in names)
+
+
+def _require_refused(
+    extractor: FeatureExtractor,
+    crops: NDArray[Any],
+    masks: NDArray[Any],
+    what: str,
+    wrong: NDArray[Any],
+) -> None:
+    try:
+        extractor.extract(crops, masks)
+    except ValueError:
+        return
+    message = f"{what} of shape {wrong.shape} and {wrong.dtype} are taken without a word"
+    raise ConformanceError(message)

@@ -42,6 +42,27 @@ def check_crops(crops: NDArray[Any]) -> None:
         raise ValueError(message)
 
 
+def check_masks(masks: NDArray[Any], crops: NDArray[Any]) -> None:
+    """Refuse what is no masks of these crops.
+
+    Parameters
+    ----------
+    masks : ndarray, shape (n, 96, 96), uint8
+    crops : ndarray, shape (n, 96, 96)
+
+    Raises
+    ------
+    ValueError
+        The masks have another shape or type.
+    """
+    if masks.shape != crops.shape:
+        message = f"masks must be {crops.shape} as the crops, not {masks.shape}"
+        raise ValueError(message)
+    if masks.dtype != np.uint8:
+        message = f"masks must be uint8, not {masks.dtype}"
+        raise ValueError(message)
+
+
 def grey_levels(crops: NDArray[Any]) -> NDArray[np.float32]:
     """Return grey levels of 0 to 255, whatever the type.
 
@@ -89,9 +110,11 @@ def preprocess(
     Raises
     ------
     ValueError
-        The crops have another shape or type, or the masks another shape than the crops.
+        The crops or the masks have another shape or type.
     """
     levels = grey_levels(crops)
+    if masks is not None:
+        check_masks(masks, crops)
     channels = (levels,) * 3 if masks is None else _parted(levels, masks)
     inputs = np.empty((*levels.shape, 3), dtype=np.float32)
     # Channel by channel: numpy takes three times as long over a last axis of three.
@@ -104,9 +127,6 @@ def preprocess(
 
 
 def _parted(levels: NDArray[np.float32], masks: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
-    if masks.shape != levels.shape:
-        message = f"masks must be {levels.shape} as the crops, not {masks.shape}"
-        raise ValueError(message)
     nucleus = masks == NUCLEUS
     # All that is not the nucleus counts as cytoplasm: resizing spreads light beyond the mask.
     none, white = np.float32(0), np.float32(255)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.errors import DeviceError
-from anabatch.features.inputs import check_crops
+from anabatch.features.inputs import check_crops, check_masks
 from anabatch.features.recipe import features_digest
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _BRIGHTNESS = 16
 
 class LBPFeatures:
     """Histograms of uniform local binary patterns within the cell, and of its grey levels.
+
+    Whoever changes what they are raises `anabatch.features.recipe.LBP_VERSION`.
 
     They need no weights and little time, and turn with the cell without changing. What a cell
     looks like beyond 5 pixels is lost on them.
@@ -83,8 +85,8 @@ class LBPFeatures:
         Parameters
         ----------
         crops : ndarray, shape (n, 96, 96), uint8 or uint16
-        masks : ndarray, optional
-            Not looked at.
+        masks : ndarray, shape (n, 96, 96), uint8, optional
+            Of no effect.
 
         Returns
         -------
@@ -94,10 +96,11 @@ class LBPFeatures:
         Raises
         ------
         ValueError
-            The crops have another shape or type.
+            Crops or masks have another shape or type.
         """
-        del masks
         check_crops(crops)
+        if masks is not None:
+            check_masks(masks, crops)
         found = [_histograms(crop) for crop in crops]
         return np.asarray(found, dtype=np.float16).reshape(len(crops), self.n_features)
 

@@ -11,6 +11,9 @@ from anabatch.features.vgg16_weights import check_channels, weights_digest
 if TYPE_CHECKING:
     from anabatch.config import FeaturizeConfig
 
+LBP_VERSION = 1
+"""Of the algorithm; raised when the same crops have other local binary patterns than before."""
+
 # Parameters that came later: at these values they are left out, so that features of before stand.
 _AS_BEFORE = {
     "extractor": "vgg16",
@@ -30,7 +33,7 @@ def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
     config : FeaturizeConfig
     """
     if config.extractor == "lbp":
-        return {"extractor": config.extractor}
+        return {"extractor": config.extractor, "version": LBP_VERSION}
     parameters = config.model_dump(mode="json", exclude={"weights", "device"})
     return {
         name: value

@@ -12,7 +12,7 @@ import numpy as np
 
 from anabatch.errors import ConfigurationError
 from anabatch.features.backend import device_scope, start_keras
-from anabatch.features.inputs import SIDE, preprocess
+from anabatch.features.inputs import SIDE, check_crops, check_masks, preprocess
 from anabatch.features.recipe import features_digest
 from anabatch.features.vgg16_weights import FULL_WIDTH, load_weights, width_of
 
@@ -150,7 +150,7 @@ class VGG16Features:
         ----------
         crops : ndarray, shape (n, 96, 96), uint8 or uint16
         masks : ndarray, shape (n, 96, 96), uint8, optional
-            0 outside the cell, 1 cytoplasm, 2 nucleus. Not looked at where the channels are grey.
+            0 outside the cell, 1 cytoplasm, 2 nucleus. Of no effect where the channels are grey.
 
         Returns
         -------
@@ -163,6 +163,9 @@ class VGG16Features:
         ConfigurationError
             A feature is too large for float16, or not a number.
         """
+        check_crops(crops)  # all of them, and also where there are none
+        if masks is not None:
+            check_masks(masks, crops)
         if self.needs_masks and masks is None:
             message = f"channels = {self.config.channels!r} are made with masks, and none are given"
             raise ValueError(message)

@@ -1,5 +1,6 @@
 """Every extractor that there is keeps to what all promise; and the checks see what does not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,22 @@ from anabatch.features.lbp import LBPFeatures
 from anabatch.features.recipe import features_digest
 
 CHECKS = pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-LBP = Subject(extractor_for, FeaturizeConfig(extractor="lbp"))
+LBP = Subject(
+    extractor_for,
+    FeaturizeConfig(extractor="lbp"),
+    # the digest follows LBP_VERSION, and the numbers follow the algorithm
+    recorded={
+        "9ffc8923303d98b97e09285598dd0103": (
+            -0.5182,
+            -0.6227,
+            -0.7048,
+            -0.6984,
+            -0.8183,
+            -0.9118,
+            -0.5123,
+        ),
+    },
+)
 PARAMETERS: dict[str, Any] = {
     "preprocessing": "keras",
     "channels": "nucleus-cytoplasm-mask",
@@ -135,6 +151,28 @@ class Divides(Broken):
             return found / (crops.max(axis=(1, 2), initial=0) > 0)[:, None].astype(np.float16)
 
 
+class IsDoubled(Broken):
+    def extract(self, crops, masks=None):
+        return super().extract(crops, masks) * np.float16(2)
+
+
+class Tires(Broken):
+    def extract(self, crops, masks=None):
+        found = super().extract(crops, masks)
+        found[64:] = 0
+        return found
+
+
+class TakesAnyMasks(Broken):
+    def extract(self, crops, masks=None):
+        return super().extract(crops)
+
+
+class TakesAnythingOfNothing(Broken):
+    def extract(self, crops, masks=None):
+        return super().extract(crops, masks) if len(crops) else np.zeros((0, 88), np.float16)
+
+
 @pytest.mark.parametrize(
     ("kind", "check", "says"),
     [
@@ -143,8 +181,12 @@ class Divides(Broken):
         (Divides, conformance.black_cells_are_no_error, "no numbers"),
         (Stretches, conformance.sixteen_bits_are_as_good, "257 times as dark"),
         (TakesAnything, conformance.other_shapes_and_types_are_refused, "without a word"),
+        (TakesAnyMasks, conformance.other_shapes_and_types_are_refused, "masks of shape"),
+        (TakesAnythingOfNothing, conformance.other_shapes_and_types_are_refused, r"\(0, 95, 96\)"),
         (SaysItNeedsMasks, conformance.masks_are_asked_for_where_needed, "goes without"),
         (LooksAround, conformance.features_depend_on_their_cell_alone, "one by one"),
+        (Tires, conformance.every_batch_is_as_the_first, "among 133 cells"),
+        (IsDoubled, conformance.features_stand_under_their_digest, "Raise a version"),
         (CarriesItsWeights, conformance.it_travels_to_a_worker, "weights"),
         (FallsBack, conformance.devices_are_there_or_refused, "'cuda' is not there"),
         (FollowsTheDevice, conformance.digests_say_what_determines_features, "a plan knows"),
@@ -152,7 +194,12 @@ class Divides(Broken):
 )
 def test_the_checks_see_what_is_broken(kind, check, says):
     with pytest.raises(ConformanceError, match=says):
-        check(Subject(kind, FeaturizeConfig(extractor="lbp")))
+        check(replace(LBP, make=kind))
+
+
+def test_a_digest_that_was_never_recorded_is_told_with_what_to_record():
+    with pytest.raises(ConformanceError, match=r"nothing was recorded under 9ffc.*\[-0\.518"):
+        conformance.features_stand_under_their_digest(replace(LBP, recorded={"an older": (1.0,)}))
 
 
 def test_the_checks_see_what_writes_to_crops():
