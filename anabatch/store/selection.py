@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from anabatch.store.collections import Collections
 
 _PLACE = ("part", "row")
+_BLOCK_PARTS = 64
+"""Parts whose cells a condition is evaluated over at once: what it selects of them is in memory."""
 _ANY_LABEL = "unnest(if(len(labels) = 0, [NULL], labels)) AS label"
 _LABEL = re.compile(r"\blabel\b", re.IGNORECASE)
 
@@ -80,19 +82,31 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
             refuse_chance(connection, where, condition)
             _refuse_denials(where, condition)
             connection.register("images", _images(collections))
-            stream = _stream(collections.root, parts, where, failures)
-            reader = pa.RecordBatchReader.from_batches(_cell_schema(where), stream)
-            connection.register("cell_rows", reader)
-            joined = connection.sql("SELECT * FROM cell_rows JOIN images USING (image_id)")
-            if _LABEL.search(where):
-                joined = joined.project(f"*, {_ANY_LABEL}")
-            places = joined.filter(where).project('"part", "row"').distinct()
-            found = places.to_arrow_table()
+            selected = []
+            # a condition is checked even where there are no cells
+            for start in range(0, max(len(parts), 1), _BLOCK_PARTS):
+                block = parts[start : start + _BLOCK_PARTS]
+                found = _places(
+                    connection, where, _stream(collections.root, block, where, failures)
+                )
+                selected += _ranges(block, found)
         except duckdb.Error as error:
             if failures:  # DuckDB has wrapped what a part raised
                 raise failures[0] from None
             raise explained(error, where, "the cells", selection_columns()) from error
-    return _ranges(parts, found)
+    return selected
+
+
+def _places(
+    connection: duckdb.DuckDBPyConnection, where: str, stream: Iterator[pa.RecordBatch]
+) -> pa.Table:
+    """Return numbers of parts, and rows in them, of the cells of a stream that a condition selects."""
+    reader = pa.RecordBatchReader.from_batches(_cell_schema(where), stream)
+    connection.register("cell_rows", reader)
+    joined = connection.sql("SELECT * FROM cell_rows JOIN images USING (image_id)")
+    if _LABEL.search(where):
+        joined = joined.project(f"*, {_ANY_LABEL}")
+    return joined.filter(where).project('"part", "row"').distinct().to_arrow_table()
 
 
 def selection_columns() -> list[str]:
@@ -225,7 +239,9 @@ def _ranges(parts: list[LivePart], found: pa.Table) -> list[LivePart]:
     selected = []
     for number in np.unique(numbers).tolist():
         here = rows[slice(*np.searchsorted(numbers, [number, number + 1]))]
-        spans = np.split(here, np.flatnonzero(np.diff(here) != 1) + 1)
-        ranges = tuple((int(span[0]), int(span[-1]) + 1) for span in spans)
+        breaks = np.flatnonzero(np.diff(here) != 1)
+        starts = here[np.append(0, breaks + 1)].tolist()
+        stops = (here[np.append(breaks, -1)] + 1).tolist()
+        ranges = tuple(zip(starts, stops, strict=True))
         selected.append(LivePart(parts[number].path, ranges, parts[number].images))
     return selected

@@ -8,6 +8,7 @@ from making import MONDAY, TUESDAY, Maker, acquisition_row
 
 from anabatch.errors import ConfigurationError, PartCorruptError
 from anabatch.schema import to_table
+from anabatch.store import selection
 from anabatch.store.actions import Action
 from anabatch.store.collections import Collections
 from anabatch.store.live import ANNOTATE
@@ -92,6 +93,14 @@ def chosen(store, where):
 )
 def test_a_condition_selects(made, where, cells):
     assert chosen(made, where) == cells
+
+
+@pytest.mark.parametrize("where", ["area_px % 2 = 0", "label IN ('golgi', 'nucleolar', 'o''x')"])
+def test_how_many_parts_are_looked_at_at_once_does_not_matter(made, monkeypatch, where):
+    at_once = select_cells(made.collections, where)
+    monkeypatch.setattr(selection, "_BLOCK_PARTS", 1)
+    assert select_cells(made.collections, where) == at_once
+    assert [part.path for part in at_once] == [part.path for part in made.collections.cell_parts]
 
 
 def test_any_label_counts_once(made):
