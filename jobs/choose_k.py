@@ -6,8 +6,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
 
+from anabatch.clustering.choice import STABLE
 from anabatch.compute import gather, task, tree
 from anabatch.errors import PopulationError
 from anabatch.stages import choose_k as stage
@@ -19,6 +21,8 @@ from .cluster_part import embedding_of
 from .generations import Kind, next_generation, pilot_of, rows_of, sources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anabatch.stages.population import Generation
     from anabatch.store.actions import Action
 
@@ -93,7 +97,7 @@ def run(context: Context, subject: Subject, ks: tuple[int, ...]) -> int:
     Raises
     ------
     PopulationError
-        There are too few cells for the largest number.
+        There are too few cells for the largest number, or too few different ones for any.
     """
     cells = rows_of(subject.found)
     if cells <= ks[-1]:
@@ -117,22 +121,62 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
     found = read_model(context.store.root, str(choice.part))
     facts = choice.components
     say = context.reporter
+    left_out = dict(facts["left_out"])
     for number, k in enumerate(found["k"].tolist()):
-        values = {
-            name: round(float(found[name][number]), 4)
-            for name in ("squares", "simplified", "silhouette", "silhouette_error", "agreement")
-        }
-        text = (
-            f"cluster: k = {k}: WSS {values['squares']:.4g}, silhouette {values['silhouette']:.3f} "
-            f"(+- {values['silhouette_error']:.3f}), simplified {values['simplified']:.3f}, "
-            f"agreement {values['agreement']:.2f}"
-        )
-        say.say("k", text, model=subject.name, k=k, **values)
+        if k in left_out:
+            text = f"cluster: k = {k} is left out: {left_out[k]}"
+            say.warn("left_out", text, model=subject.name, k=k, reason=left_out[k])
+            continue
+        values = {name: round(float(found[name][number]), 4) for name in _MEASURES}
+        if np.isfinite(found["small_share"][number]):
+            values |= {name: round(float(found[name][number]), 4) for name in _OF_SMALL}
+        say.say("k", _measures(k, values), model=subject.name, k=k, **values)
     if facts["rises"]:
         text = "cluster: WSS rises with k somewhere: the fits got stuck; raise cluster.restarts"
         say.warn("stuck", text, model=subject.name)
+    if facts["small"]:
+        _tell_small(context, subject, found, facts)
+    which = (
+        "of the stable numbers" if facts["stable"] else f"no number is stable ({STABLE}); of all,"
+    )
     text = (
-        f"cluster: of the stable numbers {facts['suggested']} has the largest silhouette; WSS bends at "
-        f"{facts['knee']}, which is a hint and no more. The report has the curves"
+        f"cluster: {which} {facts['suggested']} has the largest mean silhouette, which a kind of few cells "
+        f"hardly changes; WSS bends at {facts['knee']}, which is a hint and no more. The report has the curves"
     )
     say.say("suggested", text, model=subject.name, k=facts["suggested"], knee=facts["knee"])
+
+
+_MEASURES = ("squares", "simplified", "silhouette", "silhouette_error", "agreement")
+_OF_SMALL = ("small_share", "small_stability", "small_silhouette")
+
+
+def _measures(k: int, values: dict[str, float]) -> str:
+    """Return what speaks for one number in one line."""
+    error = values["silhouette_error"]
+    text = (
+        f"cluster: k = {k}: WSS {values['squares']:.4g}, silhouette {values['silhouette']:.3f} "
+        f"({f'+- {error:.3f}' if error else 'of the whole pilot'}), simplified {values['simplified']:.3f}, "
+        f"agreement {values['agreement']:.2f}"
+    )
+    if "small_share" not in values:
+        return text
+    share, stability, silhouette = (values[name] for name in _OF_SMALL)
+    return (
+        f"{text}; a cluster of {100 * share:.2g} % has stability {stability:.2f}, "
+        f"simplified silhouette {silhouette:.3f}"
+    )
+
+
+def _tell_small(
+    context: Context, subject: Subject, found: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Say where a small cluster is stable: it is a finding, whatever the means over all cells say."""
+    numbers, ks = facts["small"], found["k"].tolist()
+    first = numbers[0]
+    share = float(found["small_share"][ks.index(first)])
+    tried = [k for k in ks if k >= first and k not in dict(facts["left_out"])]
+    where = f"from k = {first} on" if numbers == tried else f"at k = {', '.join(map(str, numbers))}"
+    text = f"cluster: {where}, a stable cluster of {100 * share:.2g} % of the cells appears"
+    if facts["suggested"] not in numbers:
+        text += f"; {facts['suggested']} clusters do not show it, {first} do"
+    context.reporter.say("small", text, model=subject.name, k=first, share=round(share, 4))

@@ -2,19 +2,22 @@
 
 No number is right by itself. The within-cluster sum of squares falls with every cluster; silhouettes say
 how far clusters are apart; how well fits on resampled rows agree says whether the clusters are in the
-cells or in the sample.
+cells or in the sample. All of these are means over rows, and none of them sees a kind of a few per cent:
+for that, small clusters are judged one by one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics.cluster import contingency_matrix
 
-from anabatch.silhouettes import sampled_silhouette
+from anabatch.errors import PopulationError
+from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +28,34 @@ STABLE = 0.75
 """Agreement of fits on resampled rows from which a number of clusters is called stable."""
 
 
+STABLE_CLUSTER = 0.85
+"""Mean Jaccard index with fits on resampled rows from which a single cluster is called stable."""
+
+SMALL = 0.1
+"""Share of the rows up to which a cluster is called small."""
+
+_LEAST_ROWS = 20  # of a small cluster: fewer are outliers, and found again or not with each of them
+
+
+@dataclass(frozen=True)
+class SmallCluster:
+    """One cluster of few rows.
+
+    Attributes
+    ----------
+    share : float
+        Of the rows.
+    stability : float
+        Mean Jaccard index with the most similar cluster of every fit on resampled rows.
+    silhouette : float
+        Mean simplified silhouette of its own rows.
+    """
+
+    share: float
+    stability: float
+    silhouette: float
+
+
 @dataclass(frozen=True, eq=False)
 class KStudy:
     """What a sample says of one number of clusters.
@@ -33,10 +64,15 @@ class KStudy:
     ----------
     k : int
     centers : ndarray of float64, shape (k, d)
+        Empty if the number was left out.
     silhouette, silhouette_error : float
         Mean silhouette of samples, and its standard error.
     agreement, agreement_error : float
         Mean adjusted Rand index of fits on resampled rows with the fit on all, and its standard error.
+    small : SmallCluster or None
+        Of the clusters with at most :data:`SMALL` of the rows, and at least 20, the most stable one.
+    left_out : str
+        Why nothing could be found out, and all numbers above are NaN; usually empty.
     """
 
     k: int
@@ -45,6 +81,13 @@ class KStudy:
     silhouette_error: float
     agreement: float
     agreement_error: float
+    small: SmallCluster | None = None
+    left_out: str = ""
+
+    @property
+    def shows_a_small_cluster(self) -> bool:
+        """Whether one of the clusters is small, and stable."""
+        return self.small is not None and self.small.stability >= STABLE_CLUSTER
 
 
 def study_k(
@@ -68,36 +111,90 @@ def study_k(
         Resamples with replacement, at least 1.
     seed : int
 
-    Raises
-    ------
-    PopulationError
-        There are fewer distinct rows than clusters.
+    Returns
+    -------
+    KStudy
+        Left out if there are fewer distinct rows than clusters, in all or in a resample, which has two
+        thirds of them.
 
     References
     ----------
     Hennig, C. (2007). Cluster-wise assessment of cluster stability. Computational Statistics & Data
-    Analysis 52, 258-271.
+    Analysis 52, 258-271. Here all rows are compared, and not only those of a resample.
     """
-    model = fit(rows, 0)
-    labels = model.predict(rows)
-    silhouette, error = sampled_silhouette(rows, labels, seed=seed)
-    scores = []
+    try:
+        model = fit(rows, 0)
+        labels = model.predict(rows)
+        silhouette, error = sampled_silhouette(rows, labels, seed=seed)
+    except PopulationError as problem:
+        return _left_out(rows, k, problem.what)
+    scores, overlaps = [], []
     for number in range(bootstraps):
         rng = np.random.default_rng([seed, k, number])
         resampled = rows[rng.integers(len(rows), size=len(rows))]
-        scores.append(adjusted_rand_score(labels, fit(resampled, _FEW_RESTARTS).predict(rows)))
+        try:
+            again = fit(resampled, _FEW_RESTARTS).predict(rows)
+        except PopulationError as problem:
+            return _left_out(rows, k, f"of cells drawn with replacement, {problem.what}")
+        scores.append(adjusted_rand_score(labels, again))
+        overlaps.append(best_overlaps(labels, again))
     spread = np.std(scores, ddof=1) / np.sqrt(bootstraps) if bootstraps > 1 else np.nan
+    centers = np.asarray(model.cluster_centers_)
     return KStudy(
         k,
-        np.asarray(model.cluster_centers_),
+        centers,
         silhouette,
         error,
         float(np.mean(scores)),
         float(spread),
+        _most_stable(rows, labels, centers, np.mean(overlaps, axis=0)),
     )
 
 
 _FEW_RESTARTS = 3
+
+
+def _left_out(rows: NDArray[Any], k: int, why: str) -> KStudy:
+    unknown = float("nan")
+    centers = np.empty((0, rows.shape[1]))
+    return KStudy(k, centers, unknown, unknown, unknown, unknown, left_out=why)
+
+
+def best_overlaps(labels: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Return each cluster's Jaccard index with the cluster of other labels that is most like it.
+
+    Parameters
+    ----------
+    labels, others : ndarray of int, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (clusters,)
+        In the order of the labels' values, from 0 to 1.
+
+    Examples
+    --------
+    >>> best_overlaps(np.array([0, 0, 0, 1]), np.array([7, 7, 2, 2])).round(2).tolist()
+    [0.67, 0.5]
+    """
+    common = contingency_matrix(labels, others)
+    either = common.sum(axis=1)[:, None] + common.sum(axis=0) - common
+    return np.asarray((common / either).max(axis=1), dtype=np.float64)
+
+
+def _most_stable(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    centers: NDArray[np.float64],
+    stability: NDArray[np.float64],
+) -> SmallCluster | None:
+    values, sizes = np.unique(labels, return_counts=True)
+    (small,) = np.nonzero((sizes >= _LEAST_ROWS) & (sizes <= SMALL * len(rows)))
+    if not len(small):
+        return None
+    best = small[stability[small].argmax()]
+    own = simplified_silhouette(rows[labels == values[best]], centers)
+    return SmallCluster(float(sizes[best] / len(rows)), float(stability[best]), own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,25 +203,30 @@ class KScores:
 
     Attributes
     ----------
-    rows : int
+    rows, groups : int
+        Rows, and the groups that they came in.
+    squared_rows : int
+        Sum of the squares of the groups' rows.
     squares : ndarray of float64, shape (numbers,)
         Within-cluster sums of squares.
-    silhouettes, silhouette_squares : ndarray of float64, shape (numbers,)
-        Sums of the rows' simplified silhouettes, and of their squares.
+    silhouettes : ndarray of float64, shape (numbers,)
+        Sums of the rows' simplified silhouettes.
+    squared_silhouettes, weighted_silhouettes : ndarray of float64, shape (numbers,)
+        Sums over groups of the squares of their sums of silhouettes, and of these sums times their rows.
     """
 
     rows: int
+    groups: int
+    squared_rows: int
     squares: NDArray[np.float64]
     silhouettes: NDArray[np.float64]
-    silhouette_squares: NDArray[np.float64]
+    squared_silhouettes: NDArray[np.float64]
+    weighted_silhouettes: NDArray[np.float64]
 
     def merge(self, other: KScores) -> KScores:
         """Add the sums of other rows."""
         return KScores(
-            self.rows + other.rows,
-            self.squares + other.squares,
-            self.silhouettes + other.silhouettes,
-            self.silhouette_squares + other.silhouette_squares,
+            *(getattr(self, one.name) + getattr(other, one.name) for one in fields(self))
         )
 
     @property
@@ -134,13 +236,23 @@ class KScores:
 
     @property
     def errors(self) -> NDArray[np.float64]:
-        """Their standard errors."""
-        count = max(self.rows, 1)
-        variance = self.silhouette_squares / count - self.mean_silhouettes**2
-        return np.asarray(np.sqrt(np.maximum(variance, 0) / count))
+        """Their standard errors, from how groups differ; NaN with one group."""
+        if self.groups < 2:
+            return np.full_like(self.silhouettes, np.nan)
+        mean = self.mean_silhouettes
+        # the squared differences of the groups' sums from what the mean would give them
+        apart = (
+            self.squared_silhouettes
+            - 2 * mean * self.weighted_silhouettes
+            + mean**2 * self.squared_rows
+        )
+        unbiased = self.groups / (self.groups - 1)
+        return np.asarray(np.sqrt(np.maximum(apart, 0) * unbiased) / self.rows)
 
 
-def score_rows(rows: NDArray[Any], studies: Sequence[KStudy]) -> KScores:
+def score_rows(
+    rows: NDArray[Any], studies: Sequence[KStudy], groups: NDArray[Any] | None = None
+) -> KScores:
     """Sum up what rows say of several numbers of clusters, at centres that a sample gave.
 
     Parameters
@@ -148,19 +260,35 @@ def score_rows(rows: NDArray[Any], studies: Sequence[KStudy]) -> KScores:
     rows : ndarray of float, shape (n, d)
         n may be 0.
     studies : sequence of KStudy
+        Of a number that was left out everything is NaN.
+    groups : ndarray, shape (n,), optional
+        Each row's group, such as its image: rows of one group resemble each other, so that errors are
+        those of groups. Every row is one by itself by default. A group in two chunks counts as two.
 
     References
     ----------
     Hruschka, E., de Castro, L. and Campello, R. (2004). Evolutionary algorithms for clustering
     gene-expression data. ICDM '04, 403-406.
+
+    Cochran, W. (1977). Sampling techniques, chapter 9A: single-stage cluster sampling. Wiley.
     """
-    sums = np.zeros((3, len(studies)))
+    each = np.arange(len(rows)) if groups is None else groups
+    _, places, sizes = np.unique(each, return_inverse=True, return_counts=True)
+    sums = np.full((4, len(studies)), np.nan)
     for column, study in enumerate(studies):
+        if study.left_out:
+            continue
         distance = np.partition(cdist(rows, study.centers), 1, axis=1)
         near, far = distance[:, 0], distance[:, 1]
         score = np.divide(far - near, far, out=np.zeros_like(far), where=far > 0)
-        sums[:, column] = np.square(near).sum(), score.sum(), np.square(score).sum()
-    return KScores(len(rows), *sums)
+        by_group = np.bincount(places, weights=score, minlength=len(sizes))
+        sums[:, column] = (
+            np.square(near).sum(),
+            score.sum(),
+            np.square(by_group).sum(),
+            (by_group * sizes).sum(),
+        )
+    return KScores(len(rows), len(sizes), int(np.square(sizes).sum()), *sums)
 
 
 def knee(ks: Sequence[int], squares: Sequence[float]) -> int:
@@ -193,6 +321,16 @@ def knee(ks: Sequence[int], squares: Sequence[float]) -> int:
 
 
 def suggest(studies: Sequence[KStudy]) -> int:
-    """Return the number with the largest silhouette, of the stable ones if there are any."""
-    stable = [study for study in studies if study.agreement >= STABLE] or list(studies)
+    """Return the number with the largest silhouette, of the stable ones if there are any.
+
+    Raises
+    ------
+    PopulationError
+        All numbers were left out.
+    """
+    tried = [study for study in studies if not study.left_out]
+    if not tried:
+        what = f"no number of clusters could be tried: {studies[0].left_out}"
+        raise PopulationError(what, "Give smaller numbers, or cluster more cells.")
+    stable = [study for study in tried if study.agreement >= STABLE] or tried
     return max(stable, key=lambda study: (study.silhouette, -study.k)).k

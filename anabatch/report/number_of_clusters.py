@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.clustering.choice import STABLE
+from anabatch.clustering.choice import SMALL, STABLE, STABLE_CLUSTER
 from anabatch.report.figures import (
     BLUE,
     GREEN,
@@ -42,7 +43,7 @@ def section(source: Source, name: str) -> Section:
             absent="No numbers of clusters were tried yet.",
             command=f"anabatch cluster{part} --choose-k 2..12",
         )
-    arrays = source.model(study)
+    arrays = _completed(source.model(study))
     facts = study.components
     spaces = (
         ("features_", "Features", int(facts["scored_features"])),
@@ -58,16 +59,44 @@ def section(source: Source, name: str) -> Section:
             "knee": facts["knee"],
             "rises": facts["rises"],
             "stable": STABLE,
+            "any_stable": bool((arrays["agreement"] >= STABLE).any()),
+            "small": SMALL,
+            "stable_cluster": STABLE_CLUSTER,
+            "shown": _shown(arrays, int(facts["suggested"])),
+            "left_out": facts.get("left_out", []),
+            "left_out_features": arrays["k"][np.isnan(arrays["features_squares"])].tolist(),
             "rows": _rows(arrays),
             "plots": [_plot(arrays, *space) for space in spaces],
         },
     )
 
 
+def _completed(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Add what older studies did not look for, as not known."""
+    unknown = np.full(len(arrays["k"]), np.nan)
+    names = [f"{prefix}{name}" for prefix in ("features_", "") for name in _OF_SMALL]
+    return dict.fromkeys(names, unknown) | arrays
+
+
+def _shown(arrays: dict[str, NDArray[Any]], suggested: int) -> dict[str, Any] | None:
+    """Return where a small cluster is stable, or None."""
+    (here,) = np.nonzero(arrays["small_stability"] >= STABLE_CLUSTER)
+    if not len(here):
+        return None
+    numbers = arrays["k"][here].tolist()
+    share = float(arrays["small_share"][here[0]])
+    return {"numbers": numbers, "share": share, "suggested": suggested in numbers}
+
+
 def _rows(arrays: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    names = ("k", "squares", "simplified", "silhouette", "silhouette_error", "agreement")
-    columns = [arrays[name].tolist() for name in names]
+    measures = [*_MEASURES, *(f"{name}_error" for name in _WITH_ERRORS), *_OF_SMALL]
+    names = ["k", *measures]
+    columns = [_known(arrays[name]) for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _known(values: NDArray[Any]) -> list[float | None]:
+    return [None if isnan(value) else value for value in values.tolist()]
 
 
 def _plot(arrays: dict[str, NDArray[Any]], prefix: str, title: str, cells: int) -> Plot:
@@ -75,8 +104,8 @@ def _plot(arrays: dict[str, NDArray[Any]], prefix: str, title: str, cells: int) 
     found = {name: arrays[f"{prefix}{name}"] for name in _MEASURES}
     errors = {name: np.nan_to_num(arrays[f"{prefix}{name}_error"]) for name in _WITH_ERRORS}
     with style():
-        figure = new_figure(WIDTH, 2.9)
-        left, middle, right = figure.subplots(1, 3)
+        figure = new_figure(WIDTH, 5.2)
+        (left, middle), (right, last) = figure.subplots(2, 2)
         left.plot(k, found["squares"], color=BLUE, marker="o", markersize=4)
         left.set_ylabel("sum of squares")
         left.set_title(f"{title}: within clusters")
@@ -84,26 +113,58 @@ def _plot(arrays: dict[str, NDArray[Any]], prefix: str, title: str, cells: int) 
             middle.errorbar(
                 k, found[name], errors[name], color=colour, marker="o", markersize=4, label=name
             )
-        middle.set_title("Silhouettes")
+        middle.set_title("Silhouettes, mean of the cells")
         middle.legend(fontsize=8)
         right.errorbar(
             k, found["agreement"], errors["agreement"], color=PURPLE, marker="o", markersize=4
         )
         right.axhline(STABLE, color=GREY, linewidth=0.8, linestyle="--")
-        right.set_ylim(min(0.0, float(found["agreement"].min())), 1.02)
+        right.set_ylim(np.nanmin(found["agreement"], initial=0.0), 1.02)
         right.set_title("Agreement of resampled fits")
-        for axes in (left, middle, right):
+        _small(last, k, *(arrays[f"{prefix}{name}"] for name in _OF_SMALL))
+        for axes in (left, middle, right, last):
             axes.set_xlabel("number of clusters")
             whole_numbers(axes, "x")
             axes.grid(visible=True)
         caption = (
             f"{title} ({cells:,} cells): within-cluster sum of squares; mean silhouette of samples and "
             "simplified silhouette of all these cells, with standard errors; mean adjusted Rand index of "
-            "fits on resampled cells with the fit on all."
+            "fits on resampled cells with the fit on all; and, of the clusters with at most "
+            f"{SMALL:.0%} of the cells, the one that resampled fits find most alike (mean Jaccard index), "
+            "with its share of the cells and its own simplified silhouette."
         )
-        alt = f"Line plots of three measures against the number of clusters, on {title.lower()}"
+        alt = f"Line plots of four measures against the number of clusters, on {title.lower()}"
         return to_plot(figure, alt=alt, caption=caption)
 
 
+def _small(
+    axes: Any,
+    k: NDArray[Any],
+    shares: NDArray[np.float64],
+    stabilities: NDArray[np.float64],
+    silhouettes: NDArray[np.float64],
+) -> None:
+    axes.plot(k, stabilities, color=PURPLE, marker="o", markersize=4, label="stability")
+    axes.plot(k, silhouettes, color=GREEN, marker="o", markersize=4, label="its silhouette")
+    axes.axhline(STABLE_CLUSTER, color=GREY, linewidth=0.8, linestyle="--")
+    for number, share, stability in zip(k, shares, stabilities, strict=True):
+        if np.isfinite(share):
+            place = (number, stability)
+            axes.annotate(
+                f"{100 * share:.2g}%",
+                place,
+                (0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+    # numbers without a small cluster have a place as well
+    axes.set_xlim(k[0] - 0.5, k[-1] + 0.5)
+    axes.set_ylim(0, 1.1)
+    axes.set_title("The most stable small cluster")
+    axes.legend(fontsize=8)
+
+
+_OF_SMALL = ("small_share", "small_stability", "small_silhouette")
 _WITH_ERRORS = ("silhouette", "simplified", "agreement")
 _MEASURES = ("squares", *_WITH_ERRORS)

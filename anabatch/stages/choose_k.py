@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.clustering.choice import KScores, KStudy, knee, score_rows, study_k, suggest
+from anabatch.clustering.choice import (
+    STABLE,
+    KScores,
+    KStudy,
+    SmallCluster,
+    knee,
+    score_rows,
+    study_k,
+    suggest,
+)
 from anabatch.reduction import reduce_tree
 from anabatch.stages.cluster_fit import new_model
+from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,15 +60,24 @@ def _study(rows: NDArray[np.float32], config: ClusterConfig, k: int, bootstraps:
 
 
 def score(store: Path, source: Source, studies: list[KStudy], config: ClusterConfig) -> KScores:
-    """Score the live rows of one part for all numbers at once."""
-    chunks = source.chunks(store, config.chunk)
-    return reduce_tree(
-        (score_rows(rows[:, : config.components], studies) for rows in chunks), merge
-    )
+    """Score the live rows of one part for all numbers at once, with errors from how images differ."""
+    return reduce_tree(_chunk_scores(store, source, studies, config), merge)
+
+
+def _chunk_scores(
+    store: Path, source: Source, studies: list[KStudy], config: ClusterConfig
+) -> Iterator[KScores]:
+    cells = Part(store, source.live.path).rows("cells", ["image_id"]).column("image_id")
+    _, images = np.unique(cells.to_numpy()[source.live.indices()], return_inverse=True)
+    start = 0
+    for rows in source.chunks(store, config.chunk):
+        here = images[start : start + len(rows)]
+        yield score_rows(rows[:, : config.components], studies, here)
+        start += len(rows)
 
 
 def score_pilot(rows: NDArray[np.float32], studies: list[KStudy]) -> KScores:
-    """Score a pilot itself."""
+    """Score a pilot itself, each row of which counts by itself: it has few of one image."""
     return score_rows(rows, studies)
 
 
@@ -81,8 +102,15 @@ def finish(
     Returns
     -------
     WrittenPart
-        Arrays of one value a number, for the embedding, and with the prefix `features_`.
+        Arrays of one value a number, for the embedding, and with the prefix `features_`; NaN where a
+        number was left out, and where it has no small cluster.
+
+    Raises
+    ------
+    PopulationError
+        All numbers were left out on the embedding.
     """
+    suggested = suggest(embedding[0])
     arrays = {"k": np.array([study.k for study in embedding[0]])}
     for prefix, (studies, scores) in (("", embedding), ("features_", features)):
         found = {
@@ -93,14 +121,27 @@ def finish(
             "silhouette_error": [study.silhouette_error for study in studies],
             "agreement": [study.agreement for study in studies],
             "agreement_error": [study.agreement_error for study in studies],
+            **_small(studies),
         }
         arrays |= {f"{prefix}{name}": np.asarray(value) for name, value in found.items()}
-    squares = embedding[1].squares
+    tried = [study for study in embedding[0] if not study.left_out]
+    squares = embedding[1].squares[np.isfinite(embedding[1].squares)]
     facts = {
-        "knee": knee(arrays["k"].tolist(), squares.tolist()),
-        "suggested": suggest(embedding[0]),
+        "knee": knee([study.k for study in tried], squares.tolist()),
+        "suggested": suggested,
         "rises": bool((np.diff(squares) > 0).any()),
         "scored": embedding[1].rows,
         "scored_features": features[1].rows,
+        "stable": [study.k for study in tried if study.agreement >= STABLE],
+        "small": [study.k for study in tried if study.shows_a_small_cluster],
+        "left_out": [[study.k, study.left_out] for study in embedding[0] if study.left_out],
     }
     return generation.write(arrays, facts)
+
+
+def _small(studies: list[KStudy]) -> dict[str, list[float]]:
+    found = [study.small or SmallCluster(np.nan, np.nan, np.nan) for study in studies]
+    return {
+        f"small_{one.name}": [getattr(small, one.name) for small in found]
+        for one in fields(SmallCluster)
+    }

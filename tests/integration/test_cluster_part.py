@@ -19,6 +19,7 @@ from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.report import incoming
 from anabatch.report.source import Source
+from anabatch.stages import choose_k as stage
 from anabatch.store.live import CLUSTER
 
 GOLGI = "label = 'golgi'"
@@ -270,6 +271,20 @@ def test_k_is_chosen_and_what_spoke_for_it_is_kept(archive):
     assert choice.components["scored"] == len(clusters)
     with pytest.raises(PopulationError, match="50 clusters"):
         cluster(archive, name="golgi", choose_k="2..50")
+
+
+def test_numbers_near_the_number_of_cells_are_left_out_and_the_others_kept(archive, monkeypatch):
+    monkeypatch.setattr(stage, "_BOOTSTRAPS", 2)
+    monkeypatch.setattr(stage, "_FEATURE_BOOTSTRAPS", 1)
+    events = cluster(archive, name="golgi", where=GOLGI, choose_k="24..37")
+    tried = [event["k"] for event in events if event["event"] == "k"]
+    left_out = [event["k"] for event in events if event["event"] == "left_out"]
+    # two thirds of the 48 cells are in a resample
+    assert 24 in tried
+    assert 37 in left_out
+    assert sorted(tried + left_out) == list(range(24, 38))
+    (suggested,) = [event["k"] for event in events if event["event"] == "suggested"]
+    assert suggested in tried
 
 
 def test_the_archives_k_stays_what_the_configuration_says(archive):

@@ -1,11 +1,12 @@
 """What the report tells of clusters: profiles, enriched labels, drift, numbers of clusters, parts."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from anabatch.clustering.choice import KScores, KStudy
+from anabatch.clustering.choice import KScores, KStudy, SmallCluster
 from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError
 from anabatch.report import (
@@ -19,12 +20,17 @@ from anabatch.report.build import build_part_report, build_report
 from anabatch.report.members import Members, Tally
 from anabatch.report.population import Population, read_population
 from anabatch.report.source import Source
+from anabatch.report.templating import environment
 from anabatch.stages import choose_k
 from anabatch.stages.population import Generation
 
 
 def source_of(laboratory):
     return Source(laboratory.store, ReportConfig(cells_per_cluster=4), None, (), {})
+
+
+def render(section):
+    return environment().get_template(section.template).render(f=section.facts)
 
 
 def population_of(source):
@@ -136,9 +142,18 @@ def test_sizes_of_the_fit_are_by_number(full):
     assert facts["reference"] == [0.25, 0.25, 0.5]
 
 
-def study(laboratory, name="archive"):
-    studies = [KStudy(k, np.zeros((k, 2)), 0.5 - k / 20, 0.01, 0.9, 0.02) for k in (2, 3, 4)]
-    scores = KScores(33, np.array([9.0, 4, 3]), np.array([9.0, 8, 7]), np.array([4.0, 3, 3]))
+def study(laboratory, name="archive", agreement=0.9):
+    studies = [
+        KStudy(k, np.zeros((k, 2)), 0.5 - k / 20, 0.01, agreement, 0.02, small)
+        for k, small in (
+            (2, None),
+            (3, SmallCluster(0.07, 0.6, 0.2)),
+            (4, SmallCluster(0.04, 0.9, 0.3)),
+        )
+    ]
+    studies.append(KStudy(5, np.empty((0, 2)), *[np.nan] * 4, left_out="too few <b>"))
+    sums = [[9.0, 4, 3, np.nan], [9.0, 8, 7, np.nan], [4.0, 3, 3, np.nan], [5.0, 5, 5, np.nan]]
+    scores = KScores(33, 4, 300, *map(np.array, sums))
     generation = Generation(laboratory.store.root, choose_k.KIND, name, 1, "s", {}, 9, "run-1")
     written = choose_k.finish(generation, (studies, scores), (studies, scores))
     laboratory.state.put(written.actions)
@@ -150,10 +165,43 @@ def test_what_spoke_for_numbers_of_clusters_is_drawn_twice(full):
     assert absent.command == "anabatch cluster --name mine --choose-k 2..12"
     study(full)
     facts = number_of_clusters.section(source, "archive").facts
-    assert [row["k"] for row in facts["rows"]] == [2, 3, 4]
+    assert [row["k"] for row in facts["rows"]] == [2, 3, 4, 5]
     assert (facts["suggested"], facts["knee"], facts["rises"]) == (2, 3, False)
     assert len(facts["plots"]) == 2
     assert "33 cells" in facts["plots"][0].caption
+    assert facts["left_out"] == [[5, "too few <b>"]]
+    assert facts["rows"][3]["silhouette"] is None
+
+
+def test_a_small_stable_cluster_is_told_of_where_mean_silhouettes_prefer_another_number(full):
+    study(full)
+    section = number_of_clusters.section(source_of(full), "archive")
+    facts = section.facts
+    assert facts["shown"] == {"numbers": [4], "share": 0.04, "suggested": False}
+    assert [row["small_share"] for row in facts["rows"]] == [None, 0.07, 0.04, None]
+    page = re.sub(r"<[^>]*>", "", render(section)).replace("\u202f", " ")
+    assert "With 4 clusters, one of them is small and stable: 4.0 % of the cells" in page
+    assert "2 clusters do not show it" in page
+    assert "too few &lt;b&gt;" in page
+    assert "Of the numbers whose fits agree to 0.75 or more, 2 has" in page
+
+
+def test_no_number_is_called_stable_where_none_is(full):
+    study(full, agreement=0.5)
+    page = render(number_of_clusters.section(source_of(full), "archive"))
+    assert "Of no number do the fits agree to 0.75 or more" in page
+
+
+def test_a_study_of_before_small_clusters_were_looked_for_is_shown(full):
+    study(full)
+    source = source_of(full)
+    read = source.model
+    source.__dict__["model"] = lambda action: {
+        name: array for name, array in read(action).items() if "small" not in name
+    }
+    facts = number_of_clusters.section(source, "archive").facts
+    assert facts["shown"] is None
+    assert len(facts["plots"]) == 2
 
 
 def test_a_new_kind_is_shown_while_its_clusters_stand(full):
