@@ -141,7 +141,8 @@ class DiagonalMixture(
         Raises
         ------
         ConfigurationError, PopulationError
-            As for :meth:`fit`.
+            As for :meth:`fit`; but a component that was given its start may stay without rows, as
+            `counts_` tells.
         """
         start = None if means is None else np.asarray(means, dtype=np.float64)
         return self._fit(validate_data(self, pilot, dtype=_FLOATS), start)
@@ -173,7 +174,13 @@ class DiagonalMixture(
         self.converged_ = bool(mixture.converged_)
         self.cluster_numbers_ = np.arange(self.n_clusters, dtype=np.int32)
         self.counts_ = self._sums(rows).counts
-        return self if means is not None else self._number_by_size()
+        if means is not None:  # an older component whose kind is gone keeps its number
+            return self
+        if not self.counts_.all():
+            empty = int((self.counts_ == 0).sum())
+            what = f"{empty} of {self.n_clusters} components have no rows of the pilot"
+            raise PopulationError(what, "Ask for fewer clusters.")
+        return self._number_by_size()
 
     def _number_by_size(self) -> Self:
         order = np.lexsort((*self.cluster_centers_.T[::-1], -self.counts_))

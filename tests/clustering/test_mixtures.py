@@ -83,6 +83,15 @@ def test_equal_rows_do_not_break_it():
     assert sorted(model.counts_.tolist()) == [20, 20]
 
 
+def test_a_component_without_rows_is_refused_unless_it_was_given():
+    rows = np.repeat(np.eye(3), 20, axis=0)
+    with pytest.raises(PopulationError, match="2 of 5 components have no rows"):
+        DiagonalMixture(5, restarts=2).fit(rows)
+    means = np.concatenate([np.eye(3), [[50.0, 50, 50]]])
+    warm = DiagonalMixture(4).fit_pilot(rows, means=means)
+    assert warm.counts_.tolist() == [20, 20, 20, 0]
+
+
 def test_what_cannot_be_fitted_is_refused(blobs):
     with pytest.raises(PopulationError, match="n_samples=3"):
         DiagonalMixture(4).fit_pilot(np.eye(3))
