@@ -9,10 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from anabatch.errors import ConfigurationError
 
@@ -23,6 +31,13 @@ Positive = Annotated[Real, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=1)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 ImageSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+
+
+EXTRACTORS = ("vgg16", "lbp")
+"""The feature extractors that come with anabatch."""
+
+EXTRACTORS_OF_OTHERS = "anabatch.feature_extractors"
+"""The group of entry points by which installed packages bring theirs."""
 
 
 class Section(BaseModel):
@@ -188,9 +203,9 @@ class FeaturizeConfig(Section):
 
     Attributes
     ----------
-    extractor : {'vgg16', 'lbp'}
-        `lbp`, histograms of local binary patterns, needs no network, and none of the other
-        parameters: a baseline.
+    extractor : str
+        `vgg16`; `lbp`, histograms of local binary patterns, which needs no network, and none of the
+        other parameters: a baseline; or the name by which an installed package brings another.
     weights : str
         `imagenet` (Keras's own), `anabatch-vgg16-quarter`, or a path to a Keras weights file.
     preprocessing : {'unit', 'keras'}
@@ -210,7 +225,7 @@ class FeaturizeConfig(Section):
         Where the network runs. A device that is not there is an error.
     """
 
-    extractor: Literal["vgg16", "lbp"] = "vgg16"
+    extractor: str = "vgg16"
     weights: str = "anabatch-vgg16-quarter"
     preprocessing: Literal["unit", "keras"] = "unit"
     channels: Literal["grey", "nucleus-cytoplasm-mask"] = "grey"
@@ -218,6 +233,16 @@ class FeaturizeConfig(Section):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch: Count = 64
     device: Literal["cpu", "cuda"] = "cpu"
+
+    @field_validator("extractor")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        """Refuse a name that nobody brings; what it stands for is not loaded here."""
+        if name not in EXTRACTORS and name not in entry_points(group=EXTRACTORS_OF_OTHERS).names:
+            known = sorted({*EXTRACTORS, *entry_points(group=EXTRACTORS_OF_OTHERS).names})
+            message = f"no feature extractor is called {name!r}; there are {', '.join(known)}"
+            raise ValueError(message)
+        return name
 
 
 class EmbedConfig(Section):
@@ -242,7 +267,8 @@ class EmbedConfig(Section):
     seed : int
         Seed of all drawing.
     refit_share : float
-        The model is fitted again when more than this share of the rows it would be fitted on is new.
+        The model is fitted again when new and gone rows are more than this share of the rows that it was
+        fitted on.
     """
 
     landmarks: Annotated[Integer, Field(ge=2)] = 512
@@ -278,7 +304,8 @@ class ClusterConfig(Section):
     seed : int
         Seed of all drawing.
     refit_share : float
-        The model is fitted again when more than this share of the rows it would be fitted on is new.
+        The model is fitted again when new and gone rows are more than this share of the rows that it was
+        fitted on.
     refit : {'cold', 'warm'}
         How: `cold` starts anew, and gives the clusters the numbers of those that they continue; `warm`
         starts where the centres are, as long as embedding and parameters stay.

@@ -2,7 +2,11 @@
 
     @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
     def test_my_extractor(check):
-        check(conformance.Subject(MyExtractor, FeaturizeConfig()))
+        check(conformance.Subject(extractor_for, FeaturizeConfig(extractor="mine")))
+
+`mine` is an entry point of the group `anabatch.feature_extractors` then, see
+:class:`anabatch.features.protocol.ExtractorKind`. Without one, `Subject.make` is the extractor's class,
+and `Subject.planned` what gives its digest.
 
 A check returns nothing, or raises :class:`~anabatch.conformance.ConformanceError` and says what was promised. Each makes its
 own crops.

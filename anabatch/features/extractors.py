@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anabatch.features.lbp import LBPFeatures
+from anabatch.features.plugins import plugin
 from anabatch.features.vgg16 import VGG16Features
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ def extractor_for(config: FeaturizeConfig, *, threads: int = 1) -> FeatureExtrac
         Its weights are missing or do not fit.
     DeviceError
         The configured device is not there, or of no use to it.
+    ConfigurationError
+        It is another package's, which is not installed here.
     """
-    kind = LBPFeatures if config.extractor == "lbp" else VGG16Features
-    return kind(config, threads=threads)
+    if config.extractor == "vgg16":
+        return VGG16Features(config, threads=threads)
+    if config.extractor == "lbp":
+        return LBPFeatures(config, threads=threads)
+    return plugin(config.extractor)(config, threads=threads)

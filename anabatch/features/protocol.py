@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -58,5 +60,36 @@ class FeatureExtractor(Protocol):
         ------
         ValueError
             Crops or masks have another shape or type, or masks are needed and are not given.
+        """
+        ...
+
+
+class ExtractorKind(Protocol):
+    """What makes an extractor, and says beforehand what determines its features.
+
+    An entry point of the group `anabatch.feature_extractors` names one: a class of extractors with
+    these two as static methods, as a rule. A plan calls them, and loads no network; so what they
+    import counts at every start.
+    """
+
+    def __call__(self, config: FeaturizeConfig, *, threads: int = 1) -> FeatureExtractor:
+        """Make the extractor, which may load what it needs and take `threads` threads."""
+        ...
+
+    def parameters(self, config: FeaturizeConfig) -> Mapping[str, Any]:
+        """Return all that determines features beside weights, as JSON has it.
+
+        The version of its algorithm belongs to it, and whatever it uses of the configuration. The
+        device does not, nor a path.
+        """
+        ...
+
+    def weights(self, config: FeaturizeConfig) -> Mapping[str, str]:
+        """Return digests of the contents of weights, by the parameter that names them.
+
+        Raises
+        ------
+        WeightsError
+            They are not there.
         """
         ...

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from anabatch.config import EXTRACTORS
+from anabatch.features.plugins import plugin
 from anabatch.features.vgg16_weights import check_channels, weights_digest
 
 if TYPE_CHECKING:
@@ -31,9 +33,16 @@ def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
     Parameters
     ----------
     config : FeaturizeConfig
+
+    Raises
+    ------
+    ConfigurationError
+        The extractor is another package's, which is not installed here.
     """
     if config.extractor == "lbp":
         return {"extractor": config.extractor, "version": LBP_VERSION}
+    if config.extractor not in EXTRACTORS:
+        return {**plugin(config.extractor).parameters(config), "extractor": config.extractor}
     parameters = config.model_dump(mode="json", exclude={"weights", "device"})
     return {
         name: value
@@ -54,10 +63,13 @@ def features_weights(config: FeaturizeConfig) -> dict[str, str]:
     WeightsError
         The weights are neither a shipped name nor a file that is there.
     ConfigurationError
-        The weights were trained for other channels.
+        The weights were trained for other channels, or the extractor is another package's, which is
+        not installed here.
     """
     if config.extractor == "lbp":
         return {}
+    if config.extractor not in EXTRACTORS:
+        return dict(plugin(config.extractor).weights(config))
     check_channels(config.weights, config.channels)
     return {"weights": weights_digest(config.weights)}
 
