@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from anabatch.config import parse_config
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.report.build import build_part_report
-from anabatch.report.text import plural
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
@@ -149,8 +148,8 @@ def refuse_too_few(context: Context, subject: Subject, *, refit: bool = False) -
     # with the same condition and parameters, the cells that are left keep their generation
     kept = not refit and usable(context, kind_of(subject, embedding_of(context))) is not None
     if cells < k and not kept:
-        of = f"{plural(cells, 'cell')} where {subject.where}"
-        what = f"{subject.name}: {k} clusters cannot be made of {of}"
+        few = "1 cell" if cells == 1 else f"{cells} cells"
+        what = f"{subject.name}: {k} clusters cannot be made of {few} where {subject.where}"
         smaller = f"--k {cells} at most, or " if cells > 1 else ""
         raise PopulationError(what, f"Give {smaller}a --where that selects more cells.")
 

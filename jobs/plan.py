@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anabatch.errors import MissingRowsError
+from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.store.live import (
     ANNOTATE,
@@ -21,7 +22,8 @@ from anabatch.store.live import (
 from anabatch.store.recipes import Cause, Reason
 
 from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
-from .generations import applications, current, reason_to_fit, sources, usable
+from .forecast import forecast, outlook
+from .generations import applications, current, reason_to_fit, rows_of, sources, usable
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -127,6 +129,8 @@ def survey(context: Context) -> Survey:
         items += _of_models(context)
     except MissingRowsError as error:
         notes.append(f"embed and cluster come after the features: {error.what}")
+    due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
+    notes += forecast(context, outlook(context, scanned, images), due)
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
         cells = proposal.components["together"]
         notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
@@ -168,9 +172,18 @@ def _of_features(plan: featurize.FeaturizePlan) -> Iterator[Planned]:
 
 
 def _of_models(context: Context) -> Iterator[Planned]:
-    yield from _of_model(context, embed.model_kind(context), "features", embed.target)
-    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
-    if embedding is not None:
+    state = context.store.state
+    of_kpca = tuple(_of_model(context, embed.model_kind(context), "features", embed.target))
+    yield from of_kpca
+    embedding = current(state, KPCA, CLUSTER_MODEL)
+    if any(item.stage == MODEL for item in of_kpca):
+        # in another space, clusters are other ones
+        known = current(state, CLUSTERS, CLUSTER_MODEL)
+        found = sources(state, "features")
+        if rows_of(found) >= context.config.cluster.k:
+            reason = Reason(Cause.UPSTREAM, "another kpca") if known else Reason(Cause.NEW)
+            yield Planned(MODEL, f"{CLUSTERS}/{CLUSTER_MODEL}", "", None, reason)
+    elif embedding is not None:
         kind = cluster.model_kind(context, embedding)
         yield from _of_model(context, kind, "embedding", cluster.target)
 

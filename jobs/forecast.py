@@ -1,0 +1,147 @@
+"""Forecast: whether the cells that a run will find have population models fitted again.
+
+No image is read: a new one is taken to have as many cells as those have that were cut before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anabatch.stages.cluster import KIND as CLUSTERS
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.population import Source, fitted_rows
+from anabatch.store.actions import NO_CELLS, OK
+from anabatch.store.live import CELLS, CLUSTER, CLUSTER_MODEL, EMBED, SCAN, LivePart, cluster_unit
+from anabatch.store.recipes import Cause
+
+from . import cluster, embed
+from .generations import current, reason_to_fit, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from anabatch.store.actions import Action
+    from anabatch.store.recipes import Reason
+    from anabatch.store.state import State
+
+    from .context import Context
+    from .generations import Kind
+    from .scan import ScanPlan
+    from .segment import ImagePlan
+
+_NEW_PARTS = "those that a run will write"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The cells as a run will leave them, as far as that is known before.
+
+    Attributes
+    ----------
+    found : tuple of Source
+        The cell parts, and one that stands for all that come.
+    new, gone : int
+        Cells that come, which is an estimate, and that go. Those that were cut, and no more, come.
+    """
+
+    found: tuple[Source, ...]
+    new: int
+    gone: int
+
+
+def outlook(context: Context, scanned: ScanPlan, images: ImagePlan) -> Outlook:
+    """Return what a run will make of the cells.
+
+    Files with other bytes are not counted: most have the pixels that they had.
+
+    Parameters
+    ----------
+    context : Context
+    scanned : ScanPlan
+    images : ImagePlan
+    """
+    state = context.store.state
+    away = {action.unit for action in scanned.gone}
+    shown = {
+        str(action.components["image_id"])
+        for action in state.stage(SCAN)
+        if action.outcome == OK and action.unit not in away
+    }
+    cut = {a.unit: a for a in state.stage(CELLS) if a.outcome in (OK, NO_CELLS)}
+    anew = {unit for stage, unit in images.reasons if stage == CELLS} & shown
+    rows: Counter[str] = Counter()
+    for action in cut.values():
+        if action.part and action.unit in shown - anew:
+            rows[action.part] += action.rows
+    before = sum(action.rows for action in cut.values())
+    gone = before - rows.total()
+    mean = before / max(len(cut), 1)
+    files = sum(reason.cause == Cause.NEW for *_, reason in scanned.reasons)
+    fresh = round(sum(cut[image].rows if image in cut else mean for image in anew) + files * mean)
+    waiting = sum(number for path, number in rows.items() if _waits(state, path))
+    rows[_NEW_PARTS] = fresh
+    found = tuple(
+        Source(LivePart(path, ((0, number),), ()), path, "") for path, number in rows.items()
+    )
+    return Outlook(found, fresh + waiting, gone)
+
+
+def _waits(state: State, path: str) -> bool:
+    """Tell whether a cell part has not been through all models that there are."""
+    if current(state, CLUSTERS, CLUSTER_MODEL) is None:
+        return state.get(EMBED, path) is None
+    return state.get(CLUSTER, cluster_unit(path)) is None
+
+
+def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str]:
+    """Return of every model what cells that come and go do to it, in a line; nothing where none do.
+
+    Parameters
+    ----------
+    context : Context
+    cells : Outlook
+    due : collection of str
+        Kinds of models that are fitted whatever comes.
+    """
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    if embedding is None or KPCA in due or not (cells.new or cells.gone):
+        return []
+    first = embed.model_kind(context)
+    shares = _shares(context, first, embedding, cells)
+    if _reason(context, first, cells):
+        return [f"embed: {shares}: kpca is fitted again, and then the clusters, cold"]
+    lines = [f"embed: {shares}: kpca stays"]
+    second = cluster.model_kind(context, embedding)
+    clusters = current(context.store.state, second.kind, second.name)
+    if clusters is None or second.kind in due:
+        return lines
+    shares = _shares(context, second, clusters, cells)
+    after = "the clusters stay"
+    if reason := _reason(context, second, cells):
+        # with other parameters, centres stand for nothing
+        how = context.config.cluster.refit if reason.cause == Cause.INPUT else "cold"
+        after = f"the clusters are fitted again, {how}"
+    return [*lines, f"cluster: {shares}: {after}"]
+
+
+def _reason(context: Context, kind: Kind, cells: Outlook) -> Reason | None:
+    """Return why a run will fit a model; None if it will not, as where there are too few cells."""
+    if rows_of(cells.found) < kind.least:
+        return None
+    return reason_to_fit(context, kind, cells.found)
+
+
+def _shares(context: Context, kind: Kind, model: Action, cells: Outlook) -> str:
+    """Return how many cells are new or gone, beside those that a model was fitted on."""
+    before = fitted_rows(context.store.root, str(model.part))
+    now = {source.live.path: source.live.rows for source in cells.found}
+    moved = sum(abs(now.get(path, 0) - before.get(path, 0)) for path in now.keys() | before.keys())
+    fitted = sum(before.values())
+    gone = f", {cells.gone:,} gone" if cells.gone else ""
+    return (
+        f"about {cells.new:,} new cells{gone}; new and gone ones since generation "
+        f"{model.components['generation']} of {kind.kind} are then {moved / max(fitted, 1):.0%} of "
+        f"the {fitted:,} that it was fitted on (refit_share is {kind.refit_share:.0%})"
+    )

@@ -1,0 +1,143 @@
+"""What a plan says of population models before the night that has them fitted again."""
+
+import shutil
+
+import pytest
+from anabatch.jobs import featurize as featurize_job
+from anabatch.jobs import scan as scan_job
+from anabatch.jobs import segment as segment_job
+from anabatch.jobs.looking import looking
+from anabatch.jobs.plan import survey
+from cheap import cheap_networks, draw_tiny
+from running import make_config, run_jobs
+
+import anabatch
+from anabatch.stages.embed import KIND as KPCA
+from anabatch.store.live import MODEL
+
+FREE = {"guards": {"vanished_share": 1.0, "recompute_share": 1.0}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap():
+    with cheap_networks():
+        yield
+
+
+def draw(folder, number, date="20211213", **options):
+    name = f"{number:03d}_0ae0_1_20252440{number}_3_1_05.jpg"
+    path = folder / "DATA" / date / "001_SN09001" / name
+    draw_tiny(path, number, **options)
+    return path
+
+
+def config_of(folder, **sections):
+    return make_config(folder / "DATA", folder / "store", **(FREE | sections))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two images of 12 cells, and a third that has none."""
+    folder = tmp_path_factory.mktemp("forecast")
+    for number, cells in ((1, 12), (2, 12), (3, 0)):
+        draw(folder, number, cells=cells)
+    run_jobs(config_of(folder))
+    assert len(anabatch.open_store(folder / "store").table("cells").to_pandas()) == 24
+    return folder
+
+
+@pytest.fixture
+def night(done, tmp_path):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def told(config):
+    """Return what the plan says of population models, and the units that it has fitted."""
+    with looking(config) as context:
+        found = survey(context)
+    notes = [note for note in found.notes if note.partition(":")[0] in ("embed", "cluster")]
+    return notes, {item.unit: str(item.reason) for item in found.items if item.stage == MODEL}
+
+
+def fitted(events):
+    return [(event["job"], event["generation"]) for event in events if event["event"] == "fit"]
+
+
+def shares(new, kind, share, allowed):
+    """Return what is told of a model whose first generation was fitted on 24 cells."""
+    return (
+        f"about {new}; new and gone ones since generation 1 of {kind} are then {share} of the 24 "
+        f"that it was fitted on (refit_share is {allowed})"
+    )
+
+
+def test_the_night_that_has_both_fitted_again_is_told_before(night):
+    draw(night, 4, "20211214", cells=12)
+    config = config_of(night)
+    why = shares("8 new cells", KPCA, "33%", "20%")
+    again = "kpca is fitted again, and then the clusters, cold"
+    assert told(config) == ([f"embed: {why}: {again}"], {})
+    assert fitted(run_jobs(config)) == [("embed", 2), ("cluster", 2)]
+
+
+@pytest.mark.parametrize("refit", ["warm", "cold"])
+def test_the_clusters_alone(night, refit):
+    draw(night, 4, "20211214", cells=12)
+    config = config_of(night, embed={"refit_share": 1.0}, cluster={"refit": refit})
+    why = shares("8 new cells", "kmeans", "33%", "20%")
+    stays = f"embed: {shares('8 new cells', KPCA, '33%', '100%')}: kpca stays"
+    again = f"cluster: {why}: the clusters are fitted again, {refit}"
+    assert told(config) == ([stays, again], {})
+    if refit == "warm":
+        assert fitted(run_jobs(config)) == [("cluster", 2)]
+
+
+def test_neither(night):
+    draw(night, 4, "20211214", cells=2)
+    config = config_of(night, embed={"refit_share": 0.4}, cluster={"refit_share": 0.34})
+    notes, models = told(config)
+    assert [note.rpartition(": ")[2] for note in notes] == ["kpca stays", "the clusters stay"]
+    assert not models
+    assert not fitted(run_jobs(config))
+    assert told(config) == ([], {})
+
+
+def test_cells_that_go_count_as_those_that_come(night):
+    (night / "DATA/20211213/001_SN09001/001_0ae0_1_202524401_3_1_05.jpg").unlink()
+    config = config_of(night)
+    why = shares("0 new cells, 12 gone", KPCA, "50%", "20%")
+    assert [note.startswith(f"embed: {why}") for note in told(config)[0]] == [True]
+    assert fitted(run_jobs(config)) == [("embed", 2), ("cluster", 2)]
+
+
+def test_cells_that_are_cut_again_go_and_come(night):
+    notes, _ = told(config_of(night, segment={"cell_diameter": 100.0}))
+    why = shares("24 new cells, 24 gone", KPCA, "200%", "20%")
+    assert [note.startswith(f"embed: {why}") for note in notes] == [True]
+
+
+def test_images_that_some_jobs_have_done_are_counted(night):
+    draw(night, 4, "20211214", cells=12)
+    config = config_of(night, embed={"refit_share": 0.6})
+    run_jobs(config, scan_job)
+    why = shares("8 new cells", "kmeans", "33%", "20%")
+    stays = f"embed: {shares('8 new cells', KPCA, '33%', '60%')}: kpca stays"
+    both = [stays, f"cluster: {why}: the clusters are fitted again, cold"]
+    assert told(config) == (both, {})
+    exact = [note.replace("8 new", "12 new").replace("33%", "50%") for note in both]
+    for job in (segment_job, featurize_job):
+        run_jobs(config, job)
+        assert told(config) == (exact, {})
+
+
+def test_with_a_kernel_pca_that_is_due_the_clusters_are(night):
+    config = config_of(night, embed={"gamma": 0.5})
+    draw(night, 4, "20211214", cells=12)
+    notes, models = told(config)
+    assert not notes
+    assert models == {
+        "kpca/archive": "PARAM gamma auto -> 0.5",
+        "kmeans/archive": "UPSTREAM another kpca",
+    }
+    assert fitted(run_jobs(config)) == [("embed", 2), ("cluster", 2)]
