@@ -40,7 +40,7 @@ LARGEST_CHUNK = 1 << 25
 _SQUARE, _SHARD_SQUARE = (1024, 1024), (4096, 4096)
 
 _ZSTD_LEVEL = 3
-_BLOCK_ROWS = 8 * CHUNK_ROWS
+_BLOCK_CHUNKS = 8
 _REMEDY = "Restore the file, or recompute its part."
 
 
@@ -231,7 +231,7 @@ def take_array(path: Path, rows: NDArray[np.int64]) -> NDArray[Any]:
     with _as_corruption(path):
         array = zarr.open_array(path, mode="r")
         taken = np.empty((len(rows), *array.shape[1:]), array.dtype)
-        size = _block_rows(rows)
+        size = _block_rows(rows, array.chunks[0])
         blocks = rows // size
         for block in np.unique(blocks):
             (here,) = np.nonzero(blocks == block)
@@ -241,13 +241,14 @@ def take_array(path: Path, rows: NDArray[np.int64]) -> NDArray[Any]:
         return taken
 
 
-def _block_rows(rows: NDArray[np.int64]) -> int:
+def _block_rows(rows: NDArray[np.int64], chunk: int) -> int:
     """Return how many rows to read at once: those of a chunk where few of the chunks are wanted.
 
     A block of eight chunks takes three times as long to read as one of one chunk.
     """
-    chunks, blocks = (len(np.unique(rows // size)) for size in (CHUNK_ROWS, _BLOCK_ROWS))
-    return CHUNK_ROWS if chunks <= 3 * blocks else _BLOCK_ROWS
+    block = _BLOCK_CHUNKS * chunk
+    chunks, blocks = (len(np.unique(rows // size)) for size in (chunk, block))
+    return chunk if chunks <= 3 * blocks else block
 
 
 def write_bundle(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -49,7 +49,8 @@ def test_few_rows_are_read_by_chunks_and_many_by_blocks(tmp_path, step, block):
     formats.write_array(tmp_path / "x", array, chunk=64, shard=512)
     rows = np.arange(1499, -1, -step, dtype=np.int64)
     assert formats.take_array(tmp_path / "x", rows).tobytes() == array[rows].tobytes()
-    assert formats._block_rows(rows) == block
+    assert formats._block_rows(rows, 64) == block
+    assert formats._block_rows(8 * rows, 512) == 8 * block
 
 
 def test_rows_beyond_the_end_are_an_error_not_a_shorter_array(tmp_path):
