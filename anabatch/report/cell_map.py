@@ -10,7 +10,7 @@ import base64
 import hashlib
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,9 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from anabatch.report.components import axis_names
 from anabatch.report.figures import CATEGORIES, GREY, data_uri
+from anabatch.report.members import LEAST
 from anabatch.report.pictures import crop_thumbnail
 from anabatch.report.population import by_part, coordinates
 from anabatch.report.section import Section
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 THUMBNAILS = 2_000
 """Cells of the map whose pictures are in the page, at most."""
+OF_CLUSTER = 12
+"""Pictures that every cluster has, or else as many as it has cells on the map."""
 SIDE = 32
 """Pixels of a picture's side."""
 
@@ -61,7 +65,8 @@ def section(source: Source, population: Population | None) -> Section:
     model = source.generation("kpca")
     cells: list[Cell] = []
     if population is not None and model is not None:
-        cells, places = coordinates(source, population.sample, model)
+        cells, places = coordinates(source, population.mapped, model)
+        names = axis_names(source.model(model)["explained_variance_ratio_"])
     if population is None or not cells or places.shape[1] < 2:
         return Section(
             "map",
@@ -79,17 +84,29 @@ def section(source: Source, population: Population | None) -> Section:
             "cells": len(cells),
             "of": population.size,
             "pictured": len(pictured),
+            "least": LEAST,
+            "enlarged": population.enlarged,
+            "axes": names,
             "sheet": _sheet(source, cells, pictured),
-            "data": _safe(_data(source, cells, places, pictured)),
+            "data": _safe(_data(source, cells, places, pictured) | {"axes": names}),
             "script": Markup(script()),  # noqa: S704 -- our own file
         },
     )
 
 
 def _pictured(cells: list[Cell]) -> dict[str, int]:
-    """Return the place on the sheet of every cell that has a picture: those with the smallest ids."""
-    names = sorted(cell.cell_id for cell in cells)[:THUMBNAILS]
-    return {name: place for place, name in enumerate(names)}
+    """Return the place on the sheet of every cell that has a picture.
+
+    Those are the ones with the smallest ids, first of every cluster and then of all.
+    """
+    ordered = sorted(cells, key=lambda cell: cell.cell_id)
+    clusters: defaultdict[int, list[str]] = defaultdict(list)
+    for cell in ordered:
+        clusters[cell.cluster].append(cell.cell_id)
+    share = min(OF_CLUSTER, THUMBNAILS // len(clusters))
+    names = dict.fromkeys(name for members in clusters.values() for name in members[:share])
+    names |= dict.fromkeys(cell.cell_id for cell in ordered)
+    return {name: place for place, name in enumerate(sorted([*names][:THUMBNAILS]))}
 
 
 def _sheet(source: Source, cells: list[Cell], pictured: dict[str, int]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from anabatch.report.figures import (
     to_plot,
     whole_numbers,
 )
+from anabatch.report.members import LEAST
 from anabatch.report.population import coordinates
 from anabatch.report.section import Section
 from anabatch.report.text import number
@@ -106,7 +107,7 @@ def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
 def _scatter(
     source: Source, population: Population, model: Action, shares: NDArray[np.float64]
 ) -> Plot | None:
-    cells, places = coordinates(source, population.sample, model)
+    cells, places = coordinates(source, population.mapped, model)
     if not cells or places.shape[1] < 2:
         return None
     numbers = np.array([cell.cluster for cell in cells])
@@ -130,16 +131,23 @@ def _scatter(
         _number_clusters(axes, places, numbers)
         axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
         axes.axvline(0, color=GREY, linewidth=0.5, zorder=0)
-        axes.set_xlabel(f"component 1 ({shares[0]:.1%} of the variance)")
-        axes.set_ylabel(f"component 2 ({shares[1]:.1%} of the variance)")
+        across, up = axis_names(shares)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
         axes.set_aspect("equal", adjustable="datalim")
         figure.legend(loc="outside right upper", title="cluster", markerscale=2)
         caption = (
             f"{number(len(cells))} of {number(population.size)} cells on the first two components, in the "
-            "embedding's units. A cluster's number stands at the median of its cells."
+            f"embedding's units: a sample, and at least {LEAST} of every cluster, or all that it has. A "
+            "cluster's number stands at the median of its cells."
         )
         alt = f"Scatter plot of {len(cells)} cells on two components, coloured by cluster"
         return to_plot(figure, alt=alt, caption=caption, points=True)
+
+
+def axis_names(shares: NDArray[np.float64]) -> list[str]:
+    """Return what the axes of the first two components are called."""
+    return [f"component {i} ({s:.1%} of the variance)" for i, s in enumerate(shares[:2], start=1)]
 
 
 def _number_clusters(axes: Any, places: NDArray[np.float32], numbers: NDArray[np.int_]) -> None:

@@ -39,6 +39,9 @@ class Cell:
     row: int
 
 
+LEAST = 50
+"""Cells of every cluster that maps show, or else all that it has."""
+
 _identity = attrgetter("cell_id")
 
 
@@ -192,7 +195,7 @@ class Members:
         self.nearest = _first(self.nearest, chunk, here, distances, keep, _nearness)
         self.farthest = _first(self.farthest, chunk, here, -distances, keep, _farness)
         # thrice as many, since those that are shown already are passed over
-        self.drawn = smallest(self.drawn, chunk, here, 3 * keep)
+        self.drawn = smallest(self.drawn, chunk, here, max(3 * keep, LEAST))
 
     def picks(self, count: int) -> tuple[list[Cell], list[Cell], list[Cell]]:
         """Return up to `count` different cells: a third nearest, farthest and random each."""

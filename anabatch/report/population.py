@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from anabatch.report.members import Cell, Chunk, Members, Tally, smallest
+from anabatch.report.members import LEAST, Cell, Chunk, Members, Tally, smallest
 from anabatch.schema import completed
 from anabatch.store.live import (
     CELLS,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
 
 SAMPLE = 5_000
-"""Cells that are plotted."""
+"""Cells that are plotted, and those that small clusters lack among them."""
 
 NUCLEUS, CELL, BRIGHTNESS = "nucleus", "cell", "brightness"
 NUCLEUS_BRIGHTNESS, MITOTIC = "nucleus_brightness", "mitotic"
@@ -74,6 +75,27 @@ class Population:
     def size(self) -> int:
         """Number of clustered cells."""
         return sum(members.size for members in self.clusters.values())
+
+    @property
+    def mapped(self) -> list[Cell]:
+        """The cells of maps, by their ids: the sample, and at least 50 of every cluster, or all of it.
+
+        Either are those with the smallest ids, so that a cluster of which the sample has enough gets no
+        others.
+        """
+        least = (members.drawn[:LEAST] for members in self.clusters.values())
+        cells = {cell.cell_id: cell for cell in chain(self.sample, *least)}
+        return [cells[name] for name in sorted(cells)]
+
+    @property
+    def enlarged(self) -> list[int]:
+        """The clusters of which maps show more than the sample has."""
+        here = Counter(cell.cluster for cell in self.sample)
+        return [
+            number
+            for number, members in self.clusters.items()
+            if here[number] < min(LEAST, members.size)
+        ]
 
 
 _COLUMNS = [

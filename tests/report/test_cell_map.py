@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anabatch.config import ReportConfig
-from anabatch.report import cell_map
+from anabatch.report import cell_map, population
 from anabatch.report.build import build_report
 from anabatch.report.pictures import crop_thumbnail
 from anabatch.report.population import read_population
@@ -73,6 +73,32 @@ def test_pictures_are_the_cells_own(source, facts, monkeypatch):
     monkeypatch.setattr(cell_map, "THUMBNAILS", 5)
     few = cell_map.section(source, read_population(source, source.generation("kmeans"))).facts
     assert sorted(json.loads(str(few["data"]))["picture"])[-6:] == [-1, 0, 1, 2, 3, 4]
+
+
+def test_every_cluster_has_points_and_pictures_however_small_it_is(source, monkeypatch):
+    monkeypatch.setattr(population, "SAMPLE", 2)
+    monkeypatch.setattr(population, "LEAST", 4)
+    monkeypatch.setattr(cell_map, "OF_CLUSTER", 3)
+    monkeypatch.setattr(cell_map, "THUMBNAILS", 9)
+    found = read_population(source, source.generation("kmeans"))
+    facts = cell_map.section(source, found).facts
+    data = json.loads(str(facts["data"]))
+    (coloured,) = [one for one in data["colourings"] if one["name"] == "cluster"]
+    assert np.bincount(coloured["of"]).tolist() == [4, 4, 4]
+    pictured = [of for of, place in zip(coloured["of"], data["picture"], strict=True) if place >= 0]
+    assert np.bincount(pictured).tolist() == [3, 3, 3]
+    assert facts["enlarged"] == [0, 1, 2]
+
+
+def test_axes_are_named_with_their_shares_of_the_variance(source, facts):
+    model = source.model(source.generation("kpca"))
+    first, second = model["explained_variance_ratio_"][:2]
+    expected = [f"component {i} ({s:.1%} of the variance)" for i, s in ((1, first), (2, second))]
+    assert json.loads(str(facts["data"]))["axes"] == facts["axes"] == expected
+    # and the script writes them
+    assert {"data.axes[0]", "data.axes[1]"} <= set(
+        re.findall(r"data\.axes\[\d\]", cell_map.script())
+    )
 
 
 def test_nothing_in_the_data_can_end_the_element(facts, hostile_name):

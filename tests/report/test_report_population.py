@@ -73,6 +73,23 @@ def test_sample_is_the_smallest_ids_however_cells_lie_in_parts(monkeypatch):
     assert found.size == 100
 
 
+def test_maps_have_the_smallest_ids_of_small_clusters_too(monkeypatch):
+    monkeypatch.setattr(population, "SAMPLE", 30)
+    monkeypatch.setattr(population, "LEAST", 6)
+    ids = [uuid.UUID(int=i * 7919 % 1009 + 1).hex for i in range(1000)]
+    clusters = np.zeros(1000, np.int32)
+    clusters[np.argsort(ids)[-20:]] = 4  # none of them is in the sample
+    clusters[np.argsort(ids)[500:503]] = 9
+    found = population.Population(1)
+    for start in range(0, 1000, 90):
+        here = slice(start, start + 90)
+        piece = chunk(ids[here], [0.0] * len(ids[here]))
+        population._add(found, replace(piece, clusters=clusters[here]), 1)
+    shown = [cell.cell_id for cell in found.mapped]
+    assert shown == sorted(ids)[:30] + sorted(ids)[500:503] + sorted(ids)[-20:-14]
+    assert found.enlarged == [4, 9]
+
+
 @pytest.fixture
 def source(finished):
     return Source(finished.store, ReportConfig(), None, (), {})

@@ -17,6 +17,20 @@
     return [(x - left) * zoom, (y - top) * zoom];
   };
 
+  const name = (text, x, y, turn) => {
+    pen.save();
+    pen.translate(x, y);
+    pen.rotate(turn);
+    pen.font = "13px sans-serif";
+    pen.textAlign = "center";
+    pen.lineWidth = 4;
+    pen.strokeStyle = "#fff";
+    pen.strokeText(text, 0, 0);
+    pen.fillStyle = "#444";
+    pen.fillText(text, 0, 0);
+    pen.restore();
+  };
+
   const draw = () => {
     const { width, height } = size(), dots = window.devicePixelRatio || 1;
     canvas.width = Math.round(width * dots);
@@ -36,6 +50,8 @@
       pen.fill();
     }
     pen.globalAlpha = 1;
+    name(data.axes[0], width / 2, height - 6, 0);
+    name(data.axes[1], 14, height / 2, -Math.PI / 2);
     if (told >= 0 && !hidden.has(colouring.of[told])) {
       const [x, y] = place(told);
       pen.lineWidth = 2;
