@@ -91,7 +91,11 @@ def _profile(
         "mitotic": mitotic.mean,
         "judged": mitotic.cells,
         "labels": _composition(source, members, common),
-        "enriched": [one.label[1] for one in significant if one.cluster == number],
+        "enriched": [
+            {"axis": one.label[0], "label": one.label[1]}
+            for one in significant
+            if one.cluster == number and one.label[0] != "status"  # as among the labels
+        ],
     }
 
 

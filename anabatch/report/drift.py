@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +35,7 @@ def section(source: Source, population: Population | None, model: Action | None)
         )
     numbers, reference = _reference(source, population, model)
     dates = sorted(population.dates, key=lambda date: (date is None, date), reverse=True)
-    images = _images(source, population)
-    rows = [_row(date, population, images[date], (numbers, reference)) for date in dates]
+    rows = [_row(date, population, (numbers, reference)) for date in dates]
     return Section(
         "drift",
         "Drift of the clusters",
@@ -63,17 +61,11 @@ def _reference(source: Source, population: Population, model: Action) -> tuple[l
     return numbers, np.array([by_number.get(number, 0) for number in numbers], dtype=np.int64)
 
 
-def _images(source: Source, population: Population) -> Counter[dt.date | None]:
-    """Count the images of every date that have cells in a cluster."""
-    every = {image for members in population.clusters.values() for image in members.images}
-    known = (source.images.get(image) for image in every)
-    return Counter(image.date for image in known if image is not None)
-
-
 def _row(
-    date: dt.date | None, population: Population, images: int, fit: tuple[list[int], Any]
+    date: dt.date | None, population: Population, fit: tuple[list[int], Any]
 ) -> dict[str, Any]:
     numbers, reference = fit
+    images = population.images[date]
     counts = np.array([population.dates[date][number] for number in numbers])
     cells = int(counts.sum())
     index = population_stability(counts, reference)

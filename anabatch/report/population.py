@@ -62,6 +62,9 @@ class Population:
         Date to its cells per cluster.
     distances : dict
         Date to the distances of its cells.
+    images : Counter
+        Date to its images that have cells in a cluster. A date is that of the cells: a picture that was
+        seen on several is counted where its cells are.
     """
 
     generation: int
@@ -70,6 +73,7 @@ class Population:
     without: int = 0
     dates: dict[dt.date | None, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     distances: dict[dt.date | None, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    images: Counter[dt.date | None] = field(default_factory=Counter)
 
     @property
     def size(self) -> int:
@@ -136,7 +140,14 @@ def read_population(source: Source, model: Action) -> Population:
             _add(population, chunk, source.config.cells_per_cluster)
             population.dates[action.date].update(chunk.clusters.tolist())
             population.distances[action.date].add(chunk.distances.astype(np.float64))
+            population.images[action.date] += _count_images(chunk)
     return population
+
+
+def _count_images(chunk: Chunk) -> int:
+    """Count the images of a part: one's live cells are all in one part, and follow each other there."""
+    names = chunk.image_ids
+    return int(len(names) > 0) + int(np.count_nonzero(names[1:] != names[:-1]))
 
 
 def _read(source: Source, live: LivePart, action: Action) -> Chunk:

@@ -103,9 +103,32 @@ def test_a_label_is_tested_by_groups_and_not_by_cells(full):
     assert facts["tested"] == 4
     found = {(row["label"], row["cluster"]): row for row in facts["enriched"]}
     assert set(found) == {("golgi", 1), ("other", 0)}
+    told = {row["number"]: row["enriched"] for row in facts["rows"]}
+    assert told[1] == [{"axis": "pattern", "label": "golgi"}]
     row = found["golgi", 1]
     assert (row["leaning"], row["groups"], row["others_leaning"], row["others"]) == (6, 6, 0, 6)
     assert row["p"] == pytest.approx(1 / 924)  # one of the ways to choose 6 of 12
+
+
+def test_enriched_labels_of_the_table_are_no_status_and_tell_their_axis(full):
+    source = source_of(full)
+    members = {0: Members(), 1: Members()}
+    labels = {}
+    for number in range(24):
+        has = number < 12
+        both = (("class", "nuclear"), ("antigen", "nuclear"), ("status", "positive"))
+        labels[f"i{number}"] = both if has else (("status", "negative"),)
+        members[int(has)].images[f"i{number}"] = 40
+        members[int(not has)].images[f"i{number}"] = 5
+    for one in members.values():
+        one.size = sum(one.images.values())
+    source.__dict__.update({"labels": labels, "groups": {}})
+    section = cluster_profiles.section(source, Population(1, members))
+    assert section.facts["rows"][0]["enriched"] == []
+    axes = [one["axis"] for one in section.facts["rows"][1]["enriched"]]
+    assert sorted(axes) == ["antigen", "class"]
+    assert "<strong>nuclear</strong> (antigen)" in render(section)
+    assert {row["axis"] for row in section.facts["enriched"]} == {"antigen", "class", "status"}
 
 
 def test_a_date_with_other_shares_has_shifted(full):
@@ -113,8 +136,11 @@ def test_a_date_with_other_shares_has_shifted(full):
     population = population_of(source)
     model = source.generation("kmeans")
     facts = drift.section(source, population, model).facts
-    assert [row["date"] for row in facts["rows"]] == ["undated"]  # the drawn clusters have no date
-    assert facts["rows"][0]["images"] == 0
+    # the drawn clusters have no date, and so have their images here, whose first acquisitions have one
+    assert [row["date"] for row in facts["rows"]] == ["undated"]
+    cells = source.store.table("cells").to_pandas()
+    assert facts["rows"][0]["images"] == cells.image_id.nunique() == 3
+    assert facts["rows"][0]["chance"] == pytest.approx(2 / 3)
     assert facts["rows"][0]["cells"] == 33
     assert (
         "sizes" not in model.components
@@ -126,12 +152,10 @@ def test_a_date_with_other_shares_has_shifted(full):
     (moved,) = drift.section(source, population, model).facts["rows"]
     assert moved["shares"] == [1.0, 0.0, 0.0]
     assert moved["index"] > 1
-    assert not moved["shifted"]  # of no image: cells alone are no evidence
-    many = dict.fromkeys(source.images, next(iter(source.images.values())))
-    source.__dict__["images"] = {name: replace(one, date=None) for name, one in many.items()}
-    (moved,) = drift.section(source, population, model).facts["rows"]
-    assert moved["images"] == 3
     assert moved["shifted"] == (moved["index"] > 2 * 2 / 3)
+    population.images[None] = 0
+    (moved,) = drift.section(source, population, model).facts["rows"]
+    assert not moved["shifted"]  # of no image: cells alone are no evidence
 
 
 def test_sizes_of_the_fit_are_by_number(full):
