@@ -136,9 +136,7 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
         say.warn("stuck", text, model=subject.name)
     if facts["small"]:
         _tell_small(context, subject, found, facts)
-    which = (
-        "of the stable numbers" if facts["stable"] else f"no number is stable ({STABLE}); of all,"
-    )
+    which = "of the stable numbers" if facts["stable"] else _NONE_STABLE
     text = (
         f"cluster: {which} {facts['suggested']} has the largest mean silhouette, which a kind of few cells "
         f"hardly changes; WSS bends at {facts['knee']}, which is a hint and no more. The report has the curves"
@@ -146,6 +144,7 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
     say.say("suggested", text, model=subject.name, k=facts["suggested"], knee=facts["knee"])
 
 
+_NONE_STABLE = f"no number is stable (agreement {STABLE} or more); of all,"
 _MEASURES = ("squares", "simplified", "silhouette", "silhouette_error", "agreement")
 _OF_SMALL = ("small_share", "small_stability", "small_silhouette")
 
@@ -153,9 +152,10 @@ _OF_SMALL = ("small_share", "small_stability", "small_silhouette")
 def _measures(k: int, values: dict[str, float]) -> str:
     """Return what speaks for one number in one line."""
     error = values["silhouette_error"]
+    sampled = f"+- {error:.1g} by sampling" if error else "of the whole pilot"
     text = (
         f"cluster: k = {k}: WSS {values['squares']:.4g}, silhouette {values['silhouette']:.3f} "
-        f"({f'+- {error:.3f}' if error else 'of the whole pilot'}), simplified {values['simplified']:.3f}, "
+        f"({sampled}), simplified {values['simplified']:.3f}, "
         f"agreement {values['agreement']:.2f}"
     )
     if "small_share" not in values:
@@ -178,5 +178,5 @@ def _tell_small(
     where = f"from k = {first} on" if numbers == tried else f"at k = {', '.join(map(str, numbers))}"
     text = f"cluster: {where}, a stable cluster of {100 * share:.2g} % of the cells appears"
     if facts["suggested"] not in numbers:
-        text += f"; {facts['suggested']} clusters do not show it, {first} do"
+        text += f"; with {facts['suggested']} it is not there, or not stable"
     context.reporter.say("small", text, model=subject.name, k=first, share=round(share, 4))
