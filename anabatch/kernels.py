@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,14 @@ if TYPE_CHECKING:
 # A block of 128 rows of 4,608 features in float32 is 2.4 MB and stays in the processor's cache while
 # it is widened, centred, squared and multiplied; whole chunks took 1.4 times as long.
 _BLOCK = 128
+# Rows of float16 that are widened at once: their 0.6 MB stay in the nearer cache for four passes.
+_PIECE = 32
+
+_BEYOND = 2.0**16  # float16's next power of two
+_PLACES = np.int32(
+    -0x70002000
+)  # float16's bits in float32: the sign, five of the exponent, ten more
+_SCALE = np.float32(2.0**112)
 
 
 def expm1_kernel(
@@ -45,12 +52,13 @@ def expm1_kernel(
     weights = np.multiply(landmarks.T, 2 * scale, dtype=dtype)
     kernel: NDArray[np.floating[Any]] = np.empty((len(rows), len(landmarks)), dtype=dtype)
     buffer: NDArray[Any] = np.empty((min(_BLOCK, len(rows)), rows.shape[1]), dtype=dtype)
+    suspicious = _suspicious_norm(rows, origin)
     for start in range(0, len(rows), _BLOCK):
         source = rows[start : start + _BLOCK]
         block, exponent = buffer[: len(source)], kernel[start : start + _BLOCK]
         _subtract(source, origin, out=block)
         norms = np.einsum("ij,ij->i", block, block)
-        if not np.isfinite(norms).all():
+        if not norms.max() < suspicious and not _all_finite(source, norms):
             message = "Input X contains NaN, infinity or a value too large for its type"
             raise ValueError(message)
         np.matmul(block, weights, out=exponent)
@@ -66,16 +74,36 @@ def working_type(rows: NDArray[Any]) -> type[np.float32 | np.float64]:
     return np.float64 if rows.dtype == np.float64 else np.float32
 
 
+def _suspicious_norm(rows: NDArray[Any], origin: NDArray[Any]) -> float:
+    """Return the squared norm below which no value of a row can be other than finite."""
+    if rows.dtype != np.float16:
+        return float("inf")
+    return 0.5 * max(_BEYOND - float(np.abs(origin).max(initial=0)), 0.0) ** 2
+
+
+def _all_finite(rows: NDArray[Any], norms: NDArray[Any]) -> bool:
+    return bool(np.isfinite(norms).all() and np.isfinite(rows).all())
+
+
 def _subtract(rows: NDArray[Any], origin: NDArray[Any], out: NDArray[Any]) -> None:
     if rows.dtype != np.float16:
         np.subtract(rows, origin, out=out)
         return
-    # One look-up a value: a quarter of the time of numpy's conversion, which costs as much as the
-    # product with 256 landmarks. No index can be out of range; `clip` spares numpy a copy of `out`.
-    _float16_values().take(rows.view(np.uint16), out=out, mode="clip")
-    out -= origin
+    for start in range(0, len(rows), _PIECE):
+        piece = out[start : start + _PIECE]
+        _widen(rows[start : start + _PIECE], out=piece)
+        piece -= origin
 
 
-@functools.cache
-def _float16_values() -> NDArray[np.float32]:
-    return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+def _widen(half: NDArray[np.float16], out: NDArray[np.float32]) -> None:
+    """Turn float16 into float32, exactly, in a tenth of the time that numpy takes.
+
+    Moved to where float32 has them, sign, exponent and mantissa are the number times 2^-112, and
+    numbers below the normal ones are no exception. What is infinite or no number becomes 65,536 or
+    more, which no float16 is.
+    """
+    moved = out.view(np.int32)
+    np.copyto(moved, half.view(np.int16))  # the sign is in all upper bits now
+    np.left_shift(moved, 13, out=moved)
+    np.bitwise_and(moved, _PLACES, out=moved)
+    np.multiply(out, _SCALE, out=out)
