@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from anabatch.report.population import (
     NUCLEUS_BRIGHTNESS,
 )
 from anabatch.report.section import Section
+from anabatch.report.source import AXES
 
 if TYPE_CHECKING:
     from anabatch.report.members import Members
@@ -91,12 +92,17 @@ def _profile(
         "mitotic": mitotic.mean,
         "judged": mitotic.cells,
         "labels": _composition(source, members, common),
-        "enriched": [
-            {"axis": one.label[0], "label": one.label[1]}
-            for one in significant
-            if one.cluster == number and one.label[0] != "status"  # as among the labels
-        ],
+        "enriched": _enriched(number, significant),
     }
+
+
+def _enriched(number: int, significant: list[Enrichment]) -> dict[str, list[str]]:
+    """Return a cluster's enriched labels by axis, without the status, which is not among labels either."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for one in significant:
+        if one.cluster == number:
+            found[one.label[0]].append(one.label[1])
+    return {axis: found[axis] for axis in AXES if axis in found and axis != "status"}
 
 
 def _composition(source: Source, members: Members, common: set[str]) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ def test_a_label_is_tested_by_groups_and_not_by_cells(full):
     found = {(row["label"], row["cluster"]): row for row in facts["enriched"]}
     assert set(found) == {("golgi", 1), ("other", 0)}
     told = {row["number"]: row["enriched"] for row in facts["rows"]}
-    assert told[1] == [{"axis": "pattern", "label": "golgi"}]
+    assert told[1] == {"pattern": ["golgi"]}
     row = found["golgi", 1]
     assert (row["leaning"], row["groups"], row["others_leaning"], row["others"]) == (6, 6, 0, 6)
     assert row["p"] == pytest.approx(1 / 924)  # one of the ways to choose 6 of 12
@@ -124,10 +124,9 @@ def test_enriched_labels_of_the_table_are_no_status_and_tell_their_axis(full):
         one.size = sum(one.images.values())
     source.__dict__.update({"labels": labels, "groups": {}})
     section = cluster_profiles.section(source, Population(1, members))
-    assert section.facts["rows"][0]["enriched"] == []
-    axes = [one["axis"] for one in section.facts["rows"][1]["enriched"]]
-    assert sorted(axes) == ["antigen", "class"]
-    assert "<strong>nuclear</strong> (antigen)" in render(section)
+    told = [row["enriched"] for row in section.facts["rows"]]
+    assert told == [{}, {"antigen": ["nuclear"], "class": ["nuclear"]}]
+    assert "antigen: <strong>nuclear</strong>" in render(section)
     assert {row["axis"] for row in section.facts["enriched"]} == {"antigen", "class", "status"}
 
 
@@ -204,8 +203,8 @@ def test_a_small_stable_cluster_is_told_of_where_mean_silhouettes_prefer_another
     assert facts["shown"] == {"numbers": [4], "share": 0.04, "suggested": False}
     assert [row["small_share"] for row in facts["rows"]] == [None, 0.07, 0.04, None]
     page = re.sub(r"<[^>]*>", "", render(section)).replace("\u202f", " ")
-    assert "With 4 clusters, one of them is small and stable: 4.0 % of the cells" in page
-    assert "2 clusters do not show it" in page
+    assert "With 4 clusters, one of them is small and stable (4.0 % of the cells" in page
+    assert "With 2 it is not there, or not stable" in page
     assert "too few &lt;b&gt;" in page
     assert "Of the numbers whose fits agree to 0.75 or more, 2 has" in page
 
