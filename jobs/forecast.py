@@ -71,16 +71,18 @@ def outlook(context: Context, scanned: ScanPlan, images: ImagePlan) -> Outlook:
     }
     cut = {a.unit: a for a in state.stage(CELLS) if a.outcome in (OK, NO_CELLS)}
     anew = {unit for stage, unit in images.reasons if stage == CELLS} & shown
+    kept = shown - anew
     rows: Counter[str] = Counter()
     for action in cut.values():
-        if action.part and action.unit in shown - anew:
+        if action.part and action.unit in kept:
             rows[action.part] += action.rows
     before = sum(action.rows for action in cut.values())
     gone = before - rows.total()
     mean = before / max(len(cut), 1)
     files = sum(reason.cause == Cause.NEW for *_, reason in scanned.reasons)
     fresh = round(sum(cut[image].rows if image in cut else mean for image in anew) + files * mean)
-    waiting = sum(number for path, number in rows.items() if _waits(state, path))
+    done = _done(state)
+    waiting = sum(number for path, number in rows.items() if path not in done)
     rows[_NEW_PARTS] = fresh
     found = tuple(
         Source(LivePart(path, ((0, number),), ()), path, "") for path, number in rows.items()
@@ -88,11 +90,11 @@ def outlook(context: Context, scanned: ScanPlan, images: ImagePlan) -> Outlook:
     return Outlook(found, fresh + waiting, gone)
 
 
-def _waits(state: State, path: str) -> bool:
-    """Tell whether a cell part has not been through all models that there are."""
-    if current(state, CLUSTERS, CLUSTER_MODEL) is None:
-        return state.get(EMBED, path) is None
-    return state.get(CLUSTER, cluster_unit(path)) is None
+def _done(state: State) -> set[str]:
+    """Return the cell parts that have been through all models that there are."""
+    last = CLUSTER if current(state, CLUSTERS, CLUSTER_MODEL) else EMBED
+    units = {action.unit for action in state.stage(last)}
+    return {unit.removeprefix(cluster_unit("")) for unit in units}
 
 
 def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str]:

@@ -140,7 +140,7 @@ def _of_no_column(name: str, where: str, columns: Sequence[str]) -> tuple[str, s
         reason = f"{name!r} in double quotes is a column, and there is none of this name"
         return reason, f"{meant}Text goes in single quotes: '{name}'.\n{every}"
     text = "" if nearest else f"Text goes in single quotes: '{name}'. "
-    return f"there is no column {name!r}", f"{meant}{text}\n{every}"
+    return f"there is no column {name!r}", f"{(meant + text).rstrip()}\n{every}"
 
 
 def _nearest(name: str, columns: Sequence[str]) -> list[str]:

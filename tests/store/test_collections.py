@@ -169,7 +169,7 @@ def test_a_name_that_is_no_column_is_told_with_the_nearest(store):
     with pytest.raises(ConfigurationError, match=r"^there is no column 'klusters': ") as raised:
         store.table("clusters").query("klusters = 3")
     advice, columns = raised.value.remedy.split("\n")
-    assert advice.startswith("The nearest is cluster.")
+    assert advice == "The nearest is cluster."
     assert columns == f"The columns are {', '.join(table_schema('clusters').names)}."
 
 

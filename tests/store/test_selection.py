@@ -183,6 +183,7 @@ def test_a_name_that_is_no_column_is_told_before_those_that_are(made, where, wha
     assert raised.value.what == f"{what}{where!r} cannot be evaluated over the cells"
     advice, _, columns = raised.value.remedy.partition("\n")
     assert advice.startswith(remedy)
+    assert advice.endswith(".")
     assert columns in ("", f"The columns are {', '.join(selection_columns())}.")
     assert bool(columns) == ("column" in what)
 
