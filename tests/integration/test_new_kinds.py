@@ -172,7 +172,6 @@ def test_a_warm_refit_keeps_centres_and_numbers(store):
     bring(store, lambda path, seed: draw_tiny(path, seed, cells=12), 10, 11, 12)
     warm = {"refit": "warm", "refit_share": 0.1}
     with looking(config_of(store, **warm)) as context:
-        # what is planned before the new files are read says nothing of them
         assert survey(context).items
     events = run_jobs(config_of(store, **warm))
     assert [e["message"] for e in events if e["event"] == "warm"] == [
