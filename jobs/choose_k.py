@@ -175,7 +175,11 @@ def _tell_small(
     first = numbers[0]
     share = float(found["small_share"][ks.index(first)])
     tried = [k for k in ks if k >= first and k not in dict(facts["left_out"])]
-    where = f"from k = {first} on" if numbers == tried else f"at k = {', '.join(map(str, numbers))}"
+    where = f"at k = {', '.join(map(str, numbers))}"
+    if len(numbers) == 1:
+        where += " alone"  # it may be the tail of a wider kind
+    elif numbers == tried:
+        where = f"from k = {first} on"
     text = f"cluster: {where}, a stable cluster of {100 * share:.2g} % of the cells appears"
     if facts["suggested"] not in numbers:
         text += f"; with {facts['suggested']} it is not there, or not stable"

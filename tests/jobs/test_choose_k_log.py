@@ -63,7 +63,7 @@ def test_a_small_stable_cluster_is_said_where_means_prefer_another_number(told):
     )
     assert facts["k"] == 4
     ((text, _),) = told([*studies, study(5, 0.4, 0.8, LOOSE)])["small"]
-    assert text.startswith("cluster: at k = 4, a stable")
+    assert text.startswith("cluster: at k = 4 alone, a stable")
 
 
 def test_what_the_error_of_a_silhouette_is_of_is_said(told):
