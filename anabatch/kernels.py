@@ -16,9 +16,8 @@ _BLOCK = 128
 _PIECE = 32
 
 _BEYOND = 2.0**16  # float16's next power of two
-_PLACES = np.int32(
-    -0x70002000
-)  # float16's bits in float32: the sign, five of the exponent, ten more
+# Where float16's bits come to lie in float32: the sign, five of the exponent, ten of the mantissa.
+_PLACES = np.int32(-0x70002000)
 _SCALE = np.float32(2.0**112)
 
 
