@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,11 +117,16 @@ def cluster(
         What is far from all that the model was fitted on: those rows are counted.
     """
     model = read_clusters(batch.store, str(generation.path))
-    every = np.concatenate([chunk[:, : named.components] for chunk in batch.chunks()])
-    labels = np.full(len(every), LEFT_OUT, np.int32)
-    distances = np.full(len(every), np.nan, np.float32)
-    here = np.arange(len(every)) if rows is None else rows.indices()
-    labels[here], distances[here] = model.distances(every[here])
+    whole = batch.source.live
+    labels = np.full(whole.rows, LEFT_OUT, np.int32)
+    distances = np.full(whole.rows, np.nan, np.float32)
+    live = whole if rows is None else replace(whole, ranges=rows.ranges)
+    here = live.indices()
+    start = 0
+    for chunk in replace(batch.source, live=live).chunks(batch.store, batch.chunk):
+        span = here[start : start + len(chunk)]
+        labels[span], distances[span] = model.distances(chunk[:, : named.components])
+        start += len(chunk)
     facts: dict[str, Any] = {"model": generation.path, "generation": named.number}
     if far is not None:
         facts["beyond"] = int(far.rows(batch.store, distances[here], here).sum())
