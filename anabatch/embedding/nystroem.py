@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -22,7 +21,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from anabatch.errors import ConfigurationError, LandmarksError, PopulationError
+from anabatch.embedding.gamma import GammaWarning, gamma_warning
+from anabatch.embedding.statistics import KernelStatistics, merge, require_same
+from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
 from anabatch.kernels import expm1_kernel, working_type
 from anabatch.landmarks import (
@@ -40,102 +41,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "GammaWarning",
-    "KernelStatistics",
-    "NystroemKernelPCA",
-    "gamma_warning",
-    "merge",
-    "reduce_tree",
-]
-
 # A pilot of this many rows, and of 30 for each landmark, places landmarks as well as all rows do.
 _PILOT_ROWS = 20_000
 _PILOT_ROWS_PER_LANDMARK = 30
 # Random pairs that give the median distance, and those that give the trace to about 0.6 %.
 _MEDIAN_PAIRS = 2_000
 _TRACE_PAIRS = 5_000
-# Outside of these, gamma times the median squared distance makes kernel PCA linear PCA, or all rows
-# equally far from each other.
-_GAMMA_MEDIAN_RANGE = (0.02, 3.0)
 _FLOATS = (np.float64, np.float32, np.float16)
-
-
-class GammaWarning(UserWarning):
-    """gamma makes kernel PCA linear PCA, or all rows equally far from each other."""
-
-
-def gamma_warning(gamma: float, gamma_median: float) -> str:
-    """Say what is wrong with a width of the kernel.
-
-    Parameters
-    ----------
-    gamma : float
-    gamma_median : float
-        gamma times the median squared distance, above 0.
-
-    Returns
-    -------
-    str
-        A sentence or two; empty where nothing is wrong: `gamma_median` is 0.02 to 3.
-    """
-    low, high = _GAMMA_MEDIAN_RANGE
-    if low <= gamma_median <= high:
-        return ""
-    consequence = "linear PCA" if gamma_median < low else "rows all equally far apart"
-    return (
-        f"gamma times the median squared distance is {gamma_median:.3g}, outside of {low} to {high}: "
-        f"this gives {consequence}. 'auto' would be {gamma / gamma_median:.3g}."
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class KernelStatistics:
-    """Sums over the rows of one chunk, or of many, in the landmarks' coordinates.
-
-    Attributes
-    ----------
-    n : int
-        Rows.
-    total : ndarray of float64, shape (r,)
-        Sum of the rows' coordinates.
-    gram : ndarray of float64, shape (r, r)
-        Sum of the outer products of the rows' coordinates.
-    landmarks : str
-        Digest of the landmarks and of what makes coordinates of them: sums of others do not add up.
-    """
-
-    n: int
-    total: NDArray[np.float64]
-    gram: NDArray[np.float64]
-    landmarks: str
-
-
-def merge(left: KernelStatistics, right: KernelStatistics) -> KernelStatistics:
-    """Add the statistics of two disjoint sets of rows.
-
-    Parameters
-    ----------
-    left, right : KernelStatistics
-
-    Returns
-    -------
-    KernelStatistics
-
-    Raises
-    ------
-    LandmarksError
-        They were made with different landmarks.
-    """
-    _require_same(left.landmarks, right.landmarks)
-    n, total, gram = left.n + right.n, left.total + right.total, left.gram + right.gram
-    return KernelStatistics(n, total, gram, left.landmarks)
-
-
-def _require_same(one: str, other: str) -> None:
-    if one != other:
-        what = f"statistics of landmarks {one[:8]} and {other[:8]} do not go together"
-        raise LandmarksError(what, "Make all of them with the model that they are for.")
 
 
 class NystroemKernelPCA(
@@ -410,7 +322,7 @@ class NystroemKernelPCA(
             They were made with other landmarks.
         """
         check_is_fitted(self, "W_")
-        _require_same(statistics.landmarks, self.landmarks_digest_)
+        require_same(statistics.landmarks, self.landmarks_digest_)
         n = statistics.n
         if n < 2:
             what = f"kernel PCA needs two rows, and got n_samples={n}"
