@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from anabatch.clustering.choice import STABLE
-from anabatch.compute import gather, task, tree
+from anabatch.compute import flat, gather, task, tree
 from anabatch.errors import PopulationError
 from anabatch.stages import choose_k as stage
 from anabatch.stages.cluster import cluster_recipe
@@ -60,7 +60,7 @@ def graph_of(
     )
 
     def studies(study: Any, pilot: Any) -> Any:
-        return gather([task(study, pilot, config, k, threads=threads) for k in ks])
+        return flat(gather([task(study, pilot, config, k, threads=threads) for k in ks]))
 
     cells = rows_of(subject.found)
     draw = Draw(config.pilot, cells, config.seed, config.components)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from anabatch.clustering import merge
-from anabatch.compute import task, tree
+from anabatch.compute import flat, task, tree
 from anabatch.stages import cluster_fit as stage
 from anabatch.stages.cluster import Rows
 from anabatch.stages.cluster_fit import WarmStart
@@ -204,7 +204,7 @@ def _after_rounds(context: Context, subject: Subject, model: Any) -> Any:
             for i, source in enumerate(subject.found)
         ]
         total = tree(sums, merge, threads=threads)
-        model = task(stage.minibatch_update, model, total, threads=threads)
+        model = flat(task(stage.minibatch_update, model, total, threads=threads))
     return model
 
 
@@ -216,7 +216,8 @@ def _after_passes(context: Context, subject: Subject, model: Any, passes: int) -
             task(partial(stage.partial_sums, root, source), model, config, threads=threads)
             for source in subject.found
         ]
-        model = task(stage.lloyd_update, model, tree(sums, merge, threads=threads), threads=threads)
+        total = tree(sums, merge, threads=threads)
+        model = flat(task(stage.lloyd_update, model, total, threads=threads))
     return model
 
 
@@ -229,7 +230,7 @@ def _at_rest(context: Context, subject: Subject, model: Any) -> Any:
             for source in subject.found
         ]
         total = tree(sums, stage.merge_till_rest, threads=threads)
-        model = task(stage.update_till_rest, model, total, threads=threads)
+        model = flat(task(stage.update_till_rest, model, total, threads=threads))
     return model
 
 
@@ -245,4 +246,4 @@ def _with_numbers_kept(context: Context, subject: Subject, model: Any, used: int
     if not counts:
         return model
     common = tree(counts, stage.add_common, threads=threads)
-    return task(stage.keep_numbers, model, common, threads=threads)
+    return flat(task(stage.keep_numbers, model, common, threads=threads))

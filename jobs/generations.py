@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anabatch.compute import gather, task
+from anabatch.compute import flat, gather, task
 from anabatch.errors import PopulationError
 from anabatch.stages import pilots
 from anabatch.stages.population import Application, Generation, Source, fitted_rows
@@ -83,7 +83,7 @@ def pilot_of(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
     pieces = [
         task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found
     ]
-    return task(partial(pilots.join, root, found, draw), gather(pieces), threads=threads)
+    return flat(task(partial(pilots.join, root, found, draw), gather(pieces), threads=threads))
 
 
 def rows_of(found: tuple[Source, ...]) -> int:

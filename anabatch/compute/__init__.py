@@ -6,7 +6,7 @@ nothing; :class:`Cluster` puts a bounded number of them in flight and hands back
 
 from anabatch.compute.backends import Backend, InProcess, Outcome
 from anabatch.compute.cluster import Cluster
-from anabatch.compute.graphs import gather, limited, task, tree
+from anabatch.compute.graphs import flat, gather, limited, task, tree
 from anabatch.compute.workers import limit_threads_of_this_process
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Cluster",
     "InProcess",
     "Outcome",
+    "flat",
     "gather",
     "limit_threads_of_this_process",
     "limited",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import dask
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from threadpoolctl import ThreadpoolController
 
 from anabatch.reduction import reduce_tree
@@ -100,3 +102,19 @@ def tree(items: list[Any], merge: Callable[[Any, Any], Any], *, threads: int) ->
         Threads that the numerical libraries may use.
     """
     return reduce_tree(items, lambda left, right: task(merge, left, right, threads=threads))
+
+
+def flat(node: Any) -> Any:
+    """Return a node with all that it depends on in one layer.
+
+    Every node carries the layers of all that it depends on, one a task. Where a thousand nodes depend on
+    one that a thousand others lead to, that would be a million.
+
+    Parameters
+    ----------
+    node : Delayed
+        Nothing of it may be bound to a kind of worker.
+    """
+    name = f"flat-{node.key}"
+    layer = MaterializedLayer(dict(node.__dask_graph__()))
+    return Delayed(node.key, HighLevelGraph({name: layer}, {name: set()}), layer=name)

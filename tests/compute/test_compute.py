@@ -15,7 +15,7 @@ import scripted
 from scripted import calls
 from threadpoolctl import threadpool_limits
 
-from anabatch.compute import Cluster, InProcess, gather, limited, task, tree, workers
+from anabatch.compute import Cluster, InProcess, flat, gather, limited, task, tree, workers
 from anabatch.compute.backends import Distributed
 from anabatch.config import ComputeConfig
 from anabatch.errors import ConfigurationError, WorkerError
@@ -63,6 +63,20 @@ def test_equal_tasks_are_two_tasks(tmp_path):
 def test_the_tree_is_fixed_by_position(tmp_path, count, shape):
     items = [run(scripted.give, tmp_path, str(i), str(i)) for i in range(count)]
     assert InProcess().compute(tree(items, scripted.join, threads=1)) == shape
+
+
+def test_a_flat_node_gives_what_it_gave_and_others_carry_one_layer_of_it(tmp_path):
+    def graph(made):
+        first = made(run(scripted.give, tmp_path, "first", 0.1))
+        many = [run(scripted.add, first, i) for i in range(5)]
+        second = made(tree([first, *many], scripted.add, threads=1))
+        return second, run(scripted.add, first, second)
+
+    (second, last), (_, plain) = graph(flat), graph(lambda node: node)
+    assert InProcess().compute(last) == InProcess().compute(plain)
+    assert calls(tmp_path, "first") == 2  # once a graph
+    assert len(second.__dask_graph__().layers) == 1
+    assert len(last.__dask_graph__().layers) == 3 < len(plain.__dask_graph__().layers)
 
 
 def test_an_empty_tree_is_refused():
