@@ -115,6 +115,7 @@ def test_a_kind_of_four_percent_shows_where_mean_silhouettes_do_not_see_it():
     assert suggest(studies) == 2
     assert [study.shows_a_small_cluster for study in studies] == [False, True]
     small = studies[1].small
+    assert small is not None
     assert small.share == pytest.approx(0.04, abs=0.01)
     assert small.stability >= STABLE_CLUSTER
     assert small.silhouette > 2 * score_rows(planted(0.04), studies).mean_silhouettes[1]
@@ -122,6 +123,7 @@ def test_a_kind_of_four_percent_shows_where_mean_silhouettes_do_not_see_it():
 
 def test_a_small_cluster_that_is_in_the_sample_only_is_not_shown():
     study = study_k(planted(0), 14, fit(14), bootstraps=4, seed=0)
+    assert study.small is not None
     assert study.small.share <= 0.1
     assert not study.shows_a_small_cluster
 
@@ -131,7 +133,9 @@ def test_a_few_outliers_are_no_small_cluster():
     rows[:19] += 100
     assert study_k(rows, 2, fit(2), bootstraps=2, seed=0).small is None
     rows[19] += 100
-    assert study_k(rows, 2, fit(2), bootstraps=2, seed=0).small.share == 20 / 300
+    small = study_k(rows, 2, fit(2), bootstraps=2, seed=0).small
+    assert small is not None
+    assert small.share == 20 / 300
 
 
 def test_overlaps_do_not_depend_on_what_clusters_are_called():

@@ -134,7 +134,8 @@ def test_another_k_or_method_fits_it_again_and_keeps_numbers(archive):
     cluster(archive, name="golgi", k=5)
     *_, last = frames(archive)
     assert last.cluster.nunique() == 5
-    for number in set(after.cluster) & set(last.cluster):  # a number that stays is of the same cells
+    # a number that stays is of the same cells
+    for number in set(after.cluster) & set(last.cluster):
         then, now = after.cluster.to_numpy() == number, last.cluster.to_numpy() == number
         assert (then & now).sum() >= LEAST_OVERLAP * (then | now).sum()
 

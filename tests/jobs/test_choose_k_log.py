@@ -1,6 +1,7 @@
 """What the log says of numbers of clusters."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def told(tmp_path):
     """Return what is said of studies, by event."""
 
     def tell(studies):
-        said = {}
+        said: dict[str, list[Any]] = {}
 
         def say(event, text, **facts):
             said.setdefault(event, []).append((text, facts))
@@ -76,7 +77,7 @@ def test_what_the_error_of_a_silhouette_is_of_is_said(told):
 
 
 def test_a_number_that_is_left_out_is_said_with_its_reason(told):
-    nothing = KStudy(9, np.empty((0, 2)), *[np.nan] * 4, left_out="too few")
+    nothing = KStudy(9, np.empty((0, 2)), np.nan, np.nan, np.nan, np.nan, left_out="too few")
     said = told([study(2, 0.3, 0.9), nothing])
     assert [facts["k"] for _, facts in said["k"]] == [2]
     assert said["left_out"][0][0] == "cluster: k = 9 is left out: too few"

@@ -174,7 +174,9 @@ def study(laboratory, name="archive", agreement=0.9):
             (4, SmallCluster(0.04, 0.9, 0.3)),
         )
     ]
-    studies.append(KStudy(5, np.empty((0, 2)), *[np.nan] * 4, left_out="too few <b>"))
+    studies.append(
+        KStudy(5, np.empty((0, 2)), np.nan, np.nan, np.nan, np.nan, left_out="too few <b>")
+    )
     sums = [[9.0, 4, 3, np.nan], [9.0, 8, 7, np.nan], [4.0, 3, 3, np.nan], [5.0, 5, 5, np.nan]]
     scores = KScores(33, 4, 300, *map(np.array, sums))
     generation = Generation(laboratory.store.root, choose_k.KIND, name, 1, "s", {}, 9, "run-1")
