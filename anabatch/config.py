@@ -213,7 +213,7 @@ class FeaturizeConfig(Section):
         channel means.
     channels : {'grey', 'nucleus-cytoplasm-mask'}
         What the network's three channels are: the crop thrice, or the light of the nucleus, all
-        other light, and the cell's mask.
+        other light, and the cell's mask. A shipped network takes those alone that it was trained for.
     pooling : {'flatten', 'average'}
         What becomes of the 3 x 3 places of block 5: all of them, or their mean, a ninth as long.
     precision : {'float32', 'mixed_bfloat16'}
