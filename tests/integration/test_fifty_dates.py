@@ -3,12 +3,13 @@
 import datetime as dt
 
 import pytest
+from anabatch.jobs import report
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
 
 import anabatch
 from anabatch.store.live import CLUSTER, EMBED, FEATURIZE
-from anabatch.store.parts import PARTS
+from anabatch.store.parts import PARTS, Part
 
 DATES = 50
 FIRST = dt.date(2021, 1, 1)
@@ -34,8 +35,23 @@ def _cheap():
         yield
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """Return the folders of all parts that are opened; the report, which shows all dates, is not made."""
+    paths = []
+    start = Part.__init__
+
+    def noted(self, store, path):
+        paths.append(path)
+        start(self, store, path)
+
+    monkeypatch.setattr(Part, "__init__", noted)
+    monkeypatch.setattr(report, "run", lambda _: None)
+    return paths
+
+
 @pytest.mark.slow
-def test_a_night_touches_the_new_date_alone(tmp_path):
+def test_a_night_touches_the_new_date_alone(tmp_path, opened):
     config = make_config(tmp_path / "DATA", tmp_path / "store")
     for day in range(DATES):
         draw(tmp_path, day)
@@ -44,7 +60,10 @@ def test_a_night_touches_the_new_date_alone(tmp_path):
     old = files(config.store)
     assert all(len(before.state.stage(stage)) == DATES for stage in (FEATURIZE, EMBED, CLUSTER))
     draw(tmp_path, DATES)
+    opened.clear()
     events = run_jobs(config)
+    read = {path for path in opened if path.split("/")[1] in TABLES}
+    assert {path.split("/")[3] for path in read} == {f"date={FIRST + dt.timedelta(days=DATES)}"}
     after = anabatch.open_store(config.store)
     now = files(config.store)
     assert {
