@@ -13,6 +13,7 @@ from anabatch.report import cell_ledger, file_flags, flagged_cells, incoming
 from anabatch.report.build import build_report
 from anabatch.report.source import Source
 from anabatch.store.live import CELLS, SEGMENT
+from anabatch.store.formats import decode_rows
 from anabatch.store.parts import Part
 
 
@@ -158,7 +159,8 @@ def unsealed(full, monkeypatch):
     """The finished store, of which tables may be written anew behind its back."""
 
     def rows(self, name, columns=None):
-        return pq.read_table(self.folder / f"{name}.parquet", columns=columns)
+        path = self.folder / f"{name}.parquet"
+        return decode_rows(path.read_bytes(), path, columns)
 
     monkeypatch.setattr(Part, "rows", rows)
     return full
