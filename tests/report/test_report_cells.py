@@ -12,8 +12,8 @@ from anabatch.imaging import FLAGS as FILE_FLAGS
 from anabatch.report import cell_ledger, file_flags, flagged_cells, incoming
 from anabatch.report.build import build_report
 from anabatch.report.source import Source
-from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.formats import decode_rows
+from anabatch.store.live import CELLS, SEGMENT
 from anabatch.store.parts import Part
 
 
