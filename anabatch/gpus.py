@@ -83,7 +83,9 @@ def check_devices(config: Config) -> None:
     devices = {segment.device, config.featurize.device}
     if not compute.gpus and devices == {"cpu"}:
         return
-    if segment.recipe == "watershed" and config.featurize.device == "cpu":
+    if segment.recipe == "watershed" and (
+        segment.device != "cpu" or config.featurize.device == "cpu"
+    ):
         what = "a GPU was asked for, and the recipe 'watershed' has no networks to run on it"
         raise DeviceError(what, "Leave out --gpus, and set segment.device to 'cpu'.")
     if compute.scheduler in ("local", "sync"):

@@ -159,7 +159,8 @@ def _fit(
         text = f"cluster: {subject.name} goes on from the centres of generation {number}{extra}"
         context.reporter.say("warm", text, model=subject.name)
     fitted = fit(context, "cluster", generation, graph, least=kind.least, reason=reason)
-    if fitted and start.before is not None:
+    # what is damaged cannot be read any more
+    if fitted and start.before is not None and not context.damage(start.before.part):
         _tell_numbers(context, subject, start.before, usable(context, kind))
 
 

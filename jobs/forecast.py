@@ -110,6 +110,8 @@ def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str
     embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
     if embedding is None or KPCA in due or not (cells.new or cells.gone):
         return []
+    if context.damage(embedding.part):  # it is fitted again, and what it was fitted on is lost
+        return []
     first = embed.model_kind(context)
     shares = _shares(context, first, embedding, cells)
     if _reason(context, first, cells):
@@ -117,7 +119,7 @@ def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str
     lines = [f"embed: {shares}: kpca stays"]
     second = cluster.model_kind(context, embedding)
     clusters = current(context.store.state, second.kind, second.name)
-    if clusters is None or second.kind in due:
+    if clusters is None or second.kind in due or context.damage(clusters.part):
         return lines
     shares = _shares(context, second, clusters, cells)
     after = "the clusters stay"

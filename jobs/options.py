@@ -106,7 +106,8 @@ def make_config(
 def _place_networks(raw: dict[str, Any], asked: int | str | None) -> None:
     """Set the networks' devices by the GPUs of a configuration, and by those that an option asks for."""
     if raw["compute"]["gpus"]:
-        raw["segment"]["device"] = "cuda"
+        if raw["segment"]["recipe"] != "watershed":  # which has none
+            raw["segment"]["device"] = "cuda"
     elif asked == 0:
         raw["segment"]["device"] = raw["featurize"]["device"] = "cpu"
 

@@ -135,6 +135,9 @@ def test_a_recipe_without_networks_has_no_use_for_a_gpu(smi):
     sections = {"compute": {"gpus": 1}, "segment": {"recipe": "watershed"}}
     with pytest.raises(DeviceError, match="'watershed' has no networks"):
         check_devices(configured(**sections))
+    devices = {"segment": {"recipe": "watershed", "device": "cuda"}}
+    with pytest.raises(DeviceError, match="'watershed' has no networks"):
+        check_devices(configured(**devices, featurize={"device": "cuda"}))
 
 
 def test_jobs_without_networks_start_no_gpu_workers():

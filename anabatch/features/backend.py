@@ -28,7 +28,8 @@ def start_keras(threads: int = 1) -> Any:
     Features depend on the number of threads in their last bits, so it is set before the backend
     starts, and a backend that runs with another number already is an error. The backend is
     Keras's own choice: the environment's `KERAS_BACKEND`, else `keras.json`, else TensorFlow. Only
-    where TensorFlow is not installed, and PyTorch is, it is PyTorch: features are the same.
+    where TensorFlow is not installed, and PyTorch is, it is PyTorch unless the environment says
+    otherwise: features are the same.
 
     TensorFlow's log is cut to errors and warnings by `TF_CPP_MIN_LOG_LEVEL=2`, unless the
     environment sets that itself. What TensorFlow writes regardless while it is loaded, that oneDNN

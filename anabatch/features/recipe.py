@@ -40,7 +40,9 @@ def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
         The extractor is another package's, which is not installed here.
     """
     if config.extractor == "lbp":
-        return {"extractor": config.extractor, "version": LBP_VERSION}
+        # 1 goes without saying: features were described before versions were
+        version = {} if LBP_VERSION == 1 else {"version": LBP_VERSION}
+        return {"extractor": config.extractor, **version}
     if config.extractor not in EXTRACTORS:
         return {**plugin(config.extractor).parameters(config), "extractor": config.extractor}
     parameters = config.model_dump(mode="json", exclude={"weights", "device"})

@@ -43,7 +43,8 @@ def section(source: Source, name: str) -> Section:
             absent="No numbers of clusters were tried yet.",
             command=f"anabatch cluster{part} --choose-k 2..12",
         )
-    arrays = _completed(source.model(study))
+    model = source.model(study)
+    arrays = _completed(model)
     facts = study.components
     spaces = (
         ("features_", "Features", int(facts["scored_features"])),
@@ -62,6 +63,7 @@ def section(source: Source, name: str) -> Section:
             "any_stable": bool((arrays["agreement"] >= STABLE).any()),
             "small": SMALL,
             "stable_cluster": STABLE_CLUSTER,
+            "looked_for_small": "small_share" in model,
             "shown": _shown(arrays, int(facts["suggested"])),
             "left_out": facts.get("left_out", []),
             "left_out_features": arrays["k"][np.isnan(arrays["features_squares"])].tolist(),

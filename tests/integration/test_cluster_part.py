@@ -135,6 +135,7 @@ def test_another_k_or_method_fits_it_again_and_keeps_numbers(archive):
     *_, last = frames(archive)
     assert last.cluster.nunique() == 5
     # a number that stays is of the same cells
+    assert set(after.cluster) & set(last.cluster)
     for number in set(after.cluster) & set(last.cluster):
         then, now = after.cluster.to_numpy() == number, last.cluster.to_numpy() == number
         assert (then & now).sum() >= LEAST_OVERLAP * (then | now).sum()

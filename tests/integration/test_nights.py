@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from anabatch.jobs import context as context_module
+from anabatch.jobs import scan, segment
 from anabatch.jobs.explain import explain
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
@@ -209,6 +210,22 @@ def test_damage_is_planned_by_name_and_mended(night):
     assert mended.array("features").compute().shape[0] == len(cells)
     with looking(config_of(night)) as context:
         assert survey(context).items == ()
+
+
+@pytest.mark.parametrize("kind", ["kpca", "kmeans"])
+def test_a_damaged_model_is_fitted_again(night, kind):
+    first = images(night)[0]
+    draw_tiny(first.with_name(first.name.replace("001_", "099_", 1)), 99, cells=4)
+    for job in (scan, segment):  # cells without features: what becomes of models is foreseen
+        run_jobs(config_of(night), job)
+    store = anabatch.open_store(night / "store")
+    (part,) = {a.part for a in store.state.stage(MODEL) if a.unit.startswith(f"{kind}/")}
+    (night / "store" / part / "part.json").unlink()
+    with looking(config_of(night)) as context:
+        assert survey(context).items
+    run_jobs(config_of(night))
+    mended = anabatch.open_store(night / "store").table("clusters").to_pandas()
+    assert set(mended.generation) == {2}
 
 
 def test_too_much_again_is_refused_until_it_is_accepted(night):

@@ -130,6 +130,12 @@ def test_cells_are_described_on_a_gpu_where_that_is_configured(tmp_path, gpus, d
     assert placed(graph) == {"featurize": resources}
 
 
+def test_a_gpu_for_features_leaves_a_recipe_without_networks_where_it_is(tmp_path):
+    text = "[segment]\nrecipe = 'watershed'\n[featurize]\ndevice = 'cuda'\n"
+    config = configured(tmp_path, text, gpus="1")
+    assert (config.segment.device, config.featurize.device) == ("cpu", "cuda")
+
+
 def test_no_gpus_are_for_no_network(tmp_path):
     text = "[featurize]\ndevice = 'cuda'\n"
     assert configured(tmp_path, text).featurize.device == "cuda"
