@@ -226,6 +226,7 @@ def test_a_study_of_before_small_clusters_were_looked_for_is_shown(full):
     }
     facts = number_of_clusters.section(source, "archive").facts
     assert facts["shown"] is None
+    assert not facts["looked_for_small"]
     assert len(facts["plots"]) == 2
 
 
