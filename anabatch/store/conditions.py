@@ -27,6 +27,11 @@ _ALONE: dict[str, str | bool | int | float | list[str]] = {
 _NO_COLUMN = re.compile(
     r'(?:Referenced column|not have a column named) "(.+?)"(?: not found|$)', re.MULTILINE
 )
+# Of the clock too, though the list of functions does not say so: words, and what calls them.
+_CLOCK_WORDS = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+)
+_CLOCK_MACROS = frozenset({"ago", "pg_conf_load_time", "pg_postmaster_start_time"})
 _CURLY = "\u2018\u2019\u201a\u201c\u201d\u201e"  # as word processors make of straight quotes
 
 
@@ -75,7 +80,7 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def refuse_chance(
     connection: duckdb.DuckDBPyConnection, where: str, condition: dict[str, Any]
 ) -> None:
-    """Refuse conditions that give something else every time that they are asked.
+    """Refuse conditions that give something else every time, or another day.
 
     Parameters
     ----------
@@ -87,17 +92,32 @@ def refuse_chance(
     Raises
     ------
     ConfigurationError
-        It calls what DuckDB knows to be volatile, as `random`.
+        It calls what DuckDB knows to be volatile, as `random`, or to hold for one query alone, as `now`.
     """
+    known = connection.execute("SELECT function_name, stability FROM duckdb_functions()").fetchall()
     called = {node["function_name"].lower() for node in nodes(condition) if "function_name" in node}
-    if not called:
-        return
-    known = "SELECT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
-    volatile = {name for (name,) in connection.execute(known).fetchall()}
-    if chance := sorted(called & volatile):
+    if chance := sorted(called & {name for name, kind in known if kind == "VOLATILE"}):
         what = f"{chance[0]}() gives something else every time: {where!r} selects no certain cells"
         remedy = "For half of them, the same every time: cell_id < '8' (it is hexadecimal)."
         raise ConfigurationError(what, remedy)
+    passing = {name for name, kind in known if kind == "CONSISTENT_WITHIN_QUERY"}
+    if clock := _of_the_clock(condition, passing | _CLOCK_MACROS):
+        what = f"{clock[0]} gives something else another day: {where!r} selects no certain cells"
+        raise ConfigurationError(what, "Write the date, as DATE '2021-12-14'.")
+
+
+def _of_the_clock(condition: dict[str, Any], functions: set[str]) -> list[str]:
+    """Return what a condition names of these functions, and of words that mean one."""
+    found = []
+    for node in nodes(condition):
+        name = node.get("function_name", "").lower()
+        # the age of one date is that of today
+        if name in functions or (name == "age" and len(node["arguments"]) < 2):
+            found.append(f"{name}()")
+        word = ".".join(node.get("column_names", [])).lower()
+        if word in _CLOCK_WORDS:
+            found.append(word)
+    return found
 
 
 def explained(

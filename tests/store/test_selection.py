@@ -78,6 +78,25 @@ def chosen(store, where):
         ("label = 'golgi' AND area_px > 51", ["i1-2"]),
         ("label IN ('golgi', 'none') AND row = 0", ["i1-0"]),
         ("LOWER(label) LIKE 'gol%' AND row = 0", ["i1-0"]),
+        ("upper(label) = 'GOLGI' AND row = 0", ["i1-0"]),
+        ("label.substring(1, 3) = 'gol' AND row = 0", ["i1-0"]),
+        ("left(label, 1) || '!' IN ('g!', 'x!') AND row = 0", ["i1-0"]),
+        ("contains(label, chr(39))", ["i4-0", "i4-1", "i4-2", "i4-3"]),
+        ("label IN ['golgi', 'x'] AND row = 0", ["i1-0"]),
+        ("label SIMILAR TO 'g.*i' AND row = 0", ["i1-0"]),
+        # no column's name, but a parameter's
+        (
+            "len(list_filter(labels, lambda label: label <> 'golgi')) = 1 AND area_px = 50",
+            ["i1-0", "i2-0", "i4-0"],
+        ),
+        (
+            "len(list_filter(labels, lambda label, i: label <> 'golgi' AND i > 1)) = 1",
+            ["i1-0", "i1-1", "i1-2"],
+        ),
+        (
+            "len([1 for label in labels if label <> 'golgi']) = 1 AND label = 'golgi'",
+            ["i1-0", "i1-1", "i1-2"],
+        ),
         ("NOT label IS NULL AND NOT area_px > 50 AND date = '2021-12-13'", ["i1-0", "i2-0"]),
         ("NOT list_has_any(labels, ['nucleolar', 'o''x'])", ["i3-0", "i3-1"]),
         ("labels = ['nucleolar']", ["i2-0", "i2-1"]),
@@ -107,6 +126,10 @@ def test_any_label_counts_once(made):
     assert len(chosen(made, "label IS NOT NULL")) == 9
 
 
+ANOTHER = "list_contains(labels, '...')"
+"""What is advised where a condition names no label in full."""
+
+
 @pytest.mark.parametrize(
     ("where", "without"),
     [
@@ -115,19 +138,56 @@ def test_any_label_counts_once(made):
         ("NOT label = 'golgi'", "list_contains(labels, 'golgi')"),
         ("NOT (label = 'golgi' AND area_px > 3)", "list_contains(labels, 'golgi')"),
         ("label NOT IN ('golgi', 'x')", "list_has_any(labels, ['golgi', 'x'])"),
-        ("label NOT LIKE 'golgi%'", "list_contains(labels, 'x')"),
-        ("label NOT SIMILAR TO 'golgi'", "list_contains(labels, 'x')"),
+        ("label NOT LIKE 'golgi%'", ANOTHER),
+        ("label NOT SIMILAR TO 'golgi'", ANOTHER),
         ("label IS DISTINCT FROM 'golgi'", "list_contains(labels, 'golgi')"),
         ("(label = 'golgi') = FALSE", "list_contains(labels, 'golgi')"),
         ("label = 'golgi' IS NOT TRUE", "list_contains(labels, 'golgi')"),
-        ("starts_with(label, 'golgi') = FALSE", "list_contains(labels, 'x')"),
+        ("starts_with(label, 'golgi') = FALSE", ANOTHER),
         ("CASE WHEN label = 'golgi' THEN FALSE ELSE TRUE END", "list_contains(labels, 'golgi')"),
+        ("label NOT LIKE 'go%' ESCAPE '$'", ANOTHER),
+        ("label NOT GLOB 'go*'", ANOTHER),
+        ("NOT starts_with(label, 'go')", ANOTHER),
+        ("label.lower() <> 'golgi'", ANOTHER),
+        ("lower(label) <> 'golgi'", ANOTHER),
+        ("contains(contains(label, 'golgi')::VARCHAR, 'false')", ANOTHER),
+        ("label NOT BETWEEN 'a' AND 'b'", ANOTHER),
+        ("label <> well", ANOTHER),
+        ("label <> lower('Golgi')", ANOTHER),
+        ("label NOT IN ('x', 'golgi', 'x')", "list_has_any(labels, ['x', 'golgi'])"),
+        ("NOT (label = 'x' OR label = 'x')", "list_contains(labels, 'x')"),
+        ("NOT (label = 'x' AND well = 'w')", "list_contains(labels, 'x')"),
+        (
+            "label <> 'x' AND len(list_filter(labels, lambda label: label = 'y')) = 0",
+            "list_contains(labels, 'x')",
+        ),
     ],
 )
 def test_a_label_cannot_be_denied_as_if_it_were_the_only_one(made, where, without):
     with pytest.raises(ConfigurationError, match="denies a label") as raised:
         chosen(made, where)
-    assert raised.value.remedy == f"For images without it: NOT {without}."
+    how = ", as" if without == ANOTHER else ""
+    assert raised.value.remedy == f"For images without it{how}: NOT {without}."
+
+
+@pytest.mark.parametrize(
+    ("where", "function"),
+    [
+        ("instr(label, 'x') = 0", "instr"),
+        ("position('x' in label) < 1", "position"),
+        ("label.instr('x') = 0", "instr"),
+        ("levenshtein(label, 'golgi')", "levenshtein"),
+        ("1 - instr(lower(label), 'x')", "-"),
+        ("nullif(label, 'golgi') IS NOT NULL", "nullif"),
+        ("replace(label, 'golgi', '') = label", "replace"),
+    ],
+)
+def test_what_is_computed_of_a_label_cannot_deny_it(made, where, function):
+    with pytest.raises(ConfigurationError) as raised:
+        chosen(made, where)
+    assert f" may deny a label with {function}(): " in raised.value.what
+    with_it = "For those with it, as: contains(label, '...')."
+    assert raised.value.remedy == f"For images without it, as: NOT {ANOTHER}. {with_it}"
 
 
 @pytest.mark.parametrize("where", ["random() < 0.5", "label = 'golgi' AND UUID() > cell_id"])
@@ -135,6 +195,33 @@ def test_chance_selects_nothing(made, where):
     with pytest.raises(ConfigurationError, match=r"gives something else every time.*cell_id < '8'"):
         chosen(made, where)
     assert chosen(made, "cell_id < 'i2' AND length(well) = 1") == ["i1-0", "i1-1", "i1-2"]
+
+
+@pytest.mark.parametrize(
+    ("where", "word"),
+    [
+        ("date < now()", "now()"),
+        ("label = 'golgi' AND date < Today()", "today()"),
+        ("date < get_current_timestamp()", "get_current_timestamp()"),
+        ("CURRENT_DATE > date", "current_date"),
+        ("date < localtimestamp - INTERVAL 1 DAY", "localtimestamp"),
+        ("age(date) > INTERVAL 1 DAY", "age()"),
+        ("date.age() > INTERVAL 1 DAY", "age()"),
+        ("date > ago(INTERVAL 1 DAY)", "ago()"),
+    ],
+)
+def test_the_clock_selects_nothing(made, where, word):
+    with pytest.raises(ConfigurationError) as raised:
+        chosen(made, where)
+    assert raised.value.what.startswith(f"{word} gives something else another day: ")
+    assert raised.value.remedy == "Write the date, as DATE '2021-12-14'."
+
+
+def test_dates_are_told_from_dates(made):
+    found = chosen(
+        made, "date < DATE '2021-12-14' AND age(DATE '2021-12-14', date) = INTERVAL 1 DAY"
+    )
+    assert found == ["i1-0", "i1-1", "i1-2", "i2-0", "i2-1"]
 
 
 @pytest.mark.parametrize(
