@@ -1,6 +1,6 @@
 """What describing cells costs beside the bare network, and what bfloat16 wins.
 
-    python tests/benchmarks/bench_features.py --cells 512 --repeats 3
+    python tests/benchmarks/bench_features.py --cells 4096 --repeats 3
 
 Zarr to Zarr: the featurize stage over a part of random crops, against the same network's
 `predict_on_batch` over the same batches in memory, which are made ready before the clock starts. Both
@@ -116,7 +116,7 @@ def full_width(path: Path) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cells", type=int, default=512)
+    parser.add_argument("--cells", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--full", action="store_true", help="VGG16's own width too, random weights")
