@@ -26,7 +26,7 @@ from anabatch.report import (
     proposals,
     quarantine,
 )
-from anabatch.report.population import read_population
+from anabatch.report.population import locate, read_population
 from anabatch.report.source import News, Source
 from anabatch.report.templating import environment
 from anabatch.store.durable import replace_text
@@ -122,13 +122,14 @@ def build_part_report(
         what = f"there are no clusters named {name!r}"
         raise ConfigurationError(what, f"Run `anabatch cluster --name {name} --where SQL`.")
     population = read_population(source, model)
+    located = locate(source, population)
     title = f"{name}: cells where {model.components.get('where', '')}"
     sections = [
         gallery.section(source, population),
         cluster_profiles.section(source, population),
         cluster_labels.section(source, population, model),
-        cell_map.section(source, population),
-        components.section(source, population),
+        cell_map.section(source, located),
+        components.section(source, located),
         number_of_clusters.section(source, name),
         drift.section(source, population, model),
     ]
@@ -148,6 +149,7 @@ def _write(out: Path, title: str, sections: list[Section]) -> Path:
 def _sections(source: Source) -> list[Section]:
     model = source.generation("kmeans")
     population = read_population(source, model) if model else None
+    located = locate(source, population)
     return [
         overview.section(source),
         delta.section(source),
@@ -161,8 +163,8 @@ def _sections(source: Source) -> list[Section]:
         gallery.section(source, population),
         cluster_profiles.section(source, population),
         cluster_labels.section(source, population, model),
-        cell_map.section(source, population),
-        components.section(source, population),
+        cell_map.section(source, located),
+        components.section(source, located),
         number_of_clusters.section(source, "archive"),
         drift.section(source, population, model),
         new_kind.section(source),

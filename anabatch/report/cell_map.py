@@ -23,7 +23,7 @@ from anabatch.report.components import axis_names
 from anabatch.report.figures import CATEGORIES, GREY, data_uri
 from anabatch.report.members import LEAST
 from anabatch.report.pictures import crop_thumbnail
-from anabatch.report.population import by_part, coordinates
+from anabatch.report.population import by_part
 from anabatch.report.section import Section
 from anabatch.report.text import plural, printable
 from anabatch.store.parts import Part
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.report.members import Cell
-    from anabatch.report.population import Population
+    from anabatch.report.population import Located
     from anabatch.report.source import Source
 
 THUMBNAILS = 2_000
@@ -60,14 +60,10 @@ def script_digest() -> str:
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
-def section(source: Source, population: Population | None) -> Section:
+def section(source: Source, located: Located | None) -> Section:
     """Gather the map's data: a sample of all clustered cells, the same for the same store."""
     model = source.generation("kpca")
-    cells: list[Cell] = []
-    if population is not None and model is not None:
-        cells, places = coordinates(source, population.mapped, model)
-        names = axis_names(source.model(model)["explained_variance_ratio_"])
-    if population is None or not cells or places.shape[1] < 2:
+    if located is None or model is None:
         return Section(
             "map",
             _TITLE,
@@ -75,6 +71,8 @@ def section(source: Source, population: Population | None) -> Section:
             absent="No cell is in a cluster and has a place on two components yet.",
             command="anabatch cluster",
         )
+    population, cells = located.population, located.cells
+    names = axis_names(source.model(model)["explained_variance_ratio_"])
     pictured = _pictured(cells)
     return Section(
         "map",
@@ -88,7 +86,7 @@ def section(source: Source, population: Population | None) -> Section:
             "enlarged": population.enlarged,
             "axes": names,
             "sheet": _sheet(source, cells, pictured),
-            "data": _safe(_data(source, cells, places, pictured) | {"axes": names}),
+            "data": _safe(_data(source, cells, located.places, pictured) | {"axes": names}),
             "script": Markup(script()),  # noqa: S704 -- our own file
         },
     )

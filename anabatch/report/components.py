@@ -21,14 +21,13 @@ from anabatch.report.figures import (
     whole_numbers,
 )
 from anabatch.report.members import LEAST
-from anabatch.report.population import coordinates
 from anabatch.report.section import Section
 from anabatch.report.text import number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anabatch.report.population import Population
+    from anabatch.report.population import Located
     from anabatch.report.source import Source
     from anabatch.store.actions import Action
 
@@ -36,7 +35,7 @@ _COUNTS = (1, 2, 5, 10, 20, 35, 60, 100, 150)
 """Components whose share of the variance the table gives."""
 
 
-def section(source: Source, population: Population | None) -> Section:
+def section(source: Source, located: Located | None) -> Section:
     """Draw the spectrum and the first two components."""
     model = source.generation("kpca")
     if model is None:
@@ -59,7 +58,7 @@ def section(source: Source, population: Population | None) -> Section:
             "warning": gamma_warning(float(arrays["gamma_"]), float(arrays["gamma_median_"])),
             "spectrum": _spectrum(arrays["eigenvalues_"], shares),
             "shares": [(count, float(shares[:count].sum())) for count in counts],
-            "scatter": _scatter(source, population, model, shares) if population else None,
+            "scatter": _scatter(located, shares) if located else None,
         },
     )
 
@@ -104,12 +103,8 @@ def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
         return to_plot(figure, alt=alt, caption=caption)
 
 
-def _scatter(
-    source: Source, population: Population, model: Action, shares: NDArray[np.float64]
-) -> Plot | None:
-    cells, places = coordinates(source, population.mapped, model)
-    if not cells or places.shape[1] < 2:
-        return None
+def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
+    cells, places = located.cells, located.places
     numbers = np.array([cell.cluster for cell in cells])
     size = float(np.clip(20_000 / len(cells), 6, 30))  # points squared, so that few can be seen
     with style():
@@ -137,7 +132,7 @@ def _scatter(
         axes.set_aspect("equal", adjustable="datalim")
         figure.legend(loc="outside right upper", title="cluster", markerscale=2)
         caption = (
-            f"{number(len(cells))} of {number(population.size)} cells on the first two components, in the "
+            f"{number(len(cells))} of {number(located.population.size)} cells on the first two components, in the "
             f"embedding's units: a sample, and at least {LEAST} of every cluster, or all that it has. A "
             "cluster's number stands at the median of its cells."
         )

@@ -246,3 +246,30 @@ def coordinates(
         places.append(Part(source.store.root, str(action.part)).take("embedding", rows)[:, :2])
         placed += members
     return placed, np.concatenate(places)
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """The cells of maps that have a place on two components.
+
+    Attributes
+    ----------
+    population : Population
+    cells : list of Cell
+        At least one.
+    places : ndarray of float32, shape (cells, 2)
+        In the embedding's units.
+    """
+
+    population: Population
+    cells: list[Cell]
+    places: NDArray[np.float32]
+
+
+def locate(source: Source, population: Population | None) -> Located | None:
+    """Read where the cells of maps lie, once for all maps; None where no cell has such a place."""
+    model = source.generation("kpca")
+    if population is None or model is None:
+        return None
+    cells, places = coordinates(source, population.mapped, model)
+    return Located(population, cells, places) if cells and places.shape[1] == 2 else None

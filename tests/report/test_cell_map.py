@@ -14,7 +14,7 @@ from anabatch.config import ReportConfig
 from anabatch.report import cell_map, population
 from anabatch.report.build import build_report
 from anabatch.report.pictures import crop_thumbnail
-from anabatch.report.population import read_population
+from anabatch.report.population import locate, read_population
 from anabatch.report.source import Source
 
 
@@ -23,9 +23,14 @@ def source(finished):
     return Source(finished.store, ReportConfig(), None, (), {})
 
 
+def drawn(source):
+    found = read_population(source, source.generation("kmeans"))
+    return cell_map.section(source, locate(source, found)).facts
+
+
 @pytest.fixture
 def facts(source):
-    return cell_map.section(source, read_population(source, source.generation("kmeans"))).facts
+    return drawn(source)
 
 
 def test_every_cell_stands_where_its_embedding_is(source, facts):
@@ -71,7 +76,7 @@ def test_pictures_are_the_cells_own(source, facts, monkeypatch):
         exact = crop_thumbnail(crops[ids.index(name)], cell_map.SIDE)
         assert np.abs(shown - exact).mean() < 6
     monkeypatch.setattr(cell_map, "THUMBNAILS", 5)
-    few = cell_map.section(source, read_population(source, source.generation("kmeans"))).facts
+    few = drawn(source)
     assert sorted(json.loads(str(few["data"]))["picture"])[-6:] == [-1, 0, 1, 2, 3, 4]
 
 
@@ -80,8 +85,7 @@ def test_every_cluster_has_points_and_pictures_however_small_it_is(source, monke
     monkeypatch.setattr(population, "LEAST", 4)
     monkeypatch.setattr(cell_map, "OF_CLUSTER", 3)
     monkeypatch.setattr(cell_map, "THUMBNAILS", 9)
-    found = read_population(source, source.generation("kmeans"))
-    facts = cell_map.section(source, found).facts
+    facts = drawn(source)
     data = json.loads(str(facts["data"]))
     (coloured,) = [one for one in data["colourings"] if one["name"] == "cluster"]
     assert np.bincount(coloured["of"]).tolist() == [4, 4, 4]

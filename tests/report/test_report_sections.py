@@ -17,7 +17,7 @@ from anabatch.report import (
     proposals,
     quarantine,
 )
-from anabatch.report.population import read_population
+from anabatch.report.population import locate, read_population
 from anabatch.report.source import Source
 from anabatch.store.actions import FAILED, Action
 from anabatch.store.live import LIST
@@ -210,7 +210,7 @@ def test_cells_without_labels_stand_apart(full):
 def test_spectrum_table_is_the_models(full):
     source = source_of(full)
     population = read_population(source, source.generation("kmeans"))
-    facts = components.section(source, population).facts
+    facts = components.section(source, locate(source, population)).facts
     shares = source.model(source.generation("kpca"))["explained_variance_ratio_"]
     assert [count for count, _ in facts["shares"]] == [1, 2, 4]
     assert facts["shares"][-1][1] == pytest.approx(float(shares.sum()))
@@ -222,7 +222,7 @@ def test_cells_that_only_an_older_kernel_pca_embedded_are_not_plotted(full):
         full.state.put([replace(action, components={"model": "an older one"})])
     source = source_of(full)
     population = read_population(source, source.generation("kmeans"))
-    assert components.section(source, population).facts["scatter"] is None
+    assert components.section(source, locate(source, population)).facts["scatter"] is None
 
 
 def test_two_archives_have_a_column_each(full):
