@@ -10,7 +10,6 @@ processor's, of one thread; peaks include what is imported.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from anabatch.store.selection import select_cells
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
+from commands import command
 from populous import PART_ROWS, RARE, write_populous
 from wide import in_fresh_process, in_turns, say, seconds
 
@@ -65,18 +65,6 @@ COMMANDS = {
     "choose k": ("cluster", "--choose-k", "2..12"),
 }
 
-# A process's own peak: what the system tells of a child begins with its parent's.
-_COMMAND = """
-import sys, time
-from anabatch.jobs.cli import main
-try:
-    main()
-finally:
-    with open("/proc/self/status") as status:
-        peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    sys.stderr.write(f" {time.process_time()} {peak}")
-"""
-
 
 def prepare(folder: Path, rows: int, part_rows: int = PART_ROWS) -> Path:
     """Write a store and its configuration, or use what is there; return the configuration."""
@@ -95,16 +83,6 @@ def prepare(folder: Path, rows: int, part_rows: int = PART_ROWS) -> Path:
     return config
 
 
-def command(config: Path, arguments: tuple[str, ...]) -> tuple[float, float]:
-    """Run a command in a process of its own; return seconds of processors, and peak MiB."""
-    line = [sys.executable, "-c", _COMMAND, *arguments, "-c", str(config)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    busy, peak = map(float, done.stderr.split()[-2:])
-    return busy, peak / 1024
-
-
 def report(store: Path) -> float:
     """Write the clusters' sections of the report; return seconds of the processor."""
     out = store.parent / "report.html"
@@ -118,7 +96,7 @@ def run_commands(config: Path, rows: int, names: list[str]) -> dict[str, float]:
     """Print what commands cost over one store; return processor seconds."""
     found = {}
     for name in names:
-        busy, peak = command(config, COMMANDS[name])
+        _, busy, peak = command(*COMMANDS[name], "-c", str(config))
         _tell(rows, name, busy, peak)
         found[name] = busy
     busy, peak = in_fresh_process(report, config.parent / "store")

@@ -33,14 +33,12 @@ from anabatch.store.actions import Action
 from anabatch.store.live import CELLS
 from anabatch.store.parts import PartWriter, WrittenPart
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
+
+from wide import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def say(line: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:

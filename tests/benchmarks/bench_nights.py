@@ -16,7 +16,6 @@ import io
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,8 +35,10 @@ from anabatch.store import parts
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
 from cheap import cheap_networks
+from commands import command
 from edited import export_text
 from running import make_config, run_jobs
+from wide import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,24 +47,6 @@ PER_DATE = 40
 SIDE = 24  # of an image, in pixels
 FIRST_DAY = np.datetime64("2010-01-01")
 COMMANDS = ("scan", "plan", "run")
-
-# A process's own peak: what the system tells of a child begins with its parent's.
-_COMMAND = """
-import sys, time
-from anabatch.jobs.cli import main
-try:
-    main()
-finally:
-    with open("/proc/self/status") as status:
-        peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    sys.stderr.write(f" {time.process_time()} {peak}")
-"""
-
-
-def say(line: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def draw_archive(root: Path, files: int) -> None:
@@ -122,16 +105,6 @@ scheduler = "sync"
         encoding="utf-8",
     )
     return path
-
-
-def command(name: str, config: Path) -> tuple[float, float, float]:
-    """Run a command in a process of its own; return seconds, those of processors, and peak MiB."""
-    arguments = [sys.executable, "-c", _COMMAND, name, "-c", str(config)]
-    start = time.perf_counter()
-    done = subprocess.run(arguments, check=True, capture_output=True)  # noqa: S603 (our own command)
-    taken = time.perf_counter() - start
-    busy, peak = map(float, done.stderr.split()[-2:])
-    return taken, busy, peak / 1024
 
 
 def walk(root: Path) -> int:
@@ -209,7 +182,7 @@ def prepare(folder: Path, files: int) -> Path:
         taken = seconds(lambda: draw_archive(folder / "DATA", files))
         say(f"{files} files: drawn in {taken:.0f} s")
         config = write_config(folder)
-        taken, _, memory = command("scan", config)
+        taken, _, memory = command("scan", "-c", str(config))
         say(
             f"  scan of new files: {taken:.0f} s, {files / taken:.0f} files/s, peak {memory:.0f} MiB"
         )
@@ -227,7 +200,7 @@ def compare_nights(folder: Path, files: int, repeats: int) -> None:
     for _ in range(repeats):
         walks.append(seconds(lambda: walk(folder / "DATA")))
         for name in COMMANDS:
-            taken, worked, memory = command(name, config)
+            taken, worked, memory = command(name, "-c", str(config))
             times[name].append(taken)
             busy[name].append(worked)
             peaks[name] = max(peaks.get(name, 0), memory)
