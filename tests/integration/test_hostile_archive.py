@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import stat
+import time
 
 import numpy as np
 import pytest
@@ -232,6 +233,7 @@ def pair(tmp_path):
     root = tmp_path / "DATA"
     draw(root / GOOD[0], 1)
     second = draw(root / RUN / "second.png", 2)
+    time.sleep(0.03)  # longer than a tick: what was written just before it is read is read again
     run_jobs(config_of(tmp_path), scan_job)
     return tmp_path, second
 
