@@ -83,7 +83,7 @@ def pilot_of(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
     pieces = [
         task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found
     ]
-    return flat(task(partial(pilots.join, root, found, draw), gather(pieces), threads=threads))
+    return flat(task(pilots.join, draw, gather(pieces), threads=threads))
 
 
 def rows_of(found: tuple[Source, ...]) -> int:

@@ -1,7 +1,7 @@
 """Pilots: rows drawn from all parts by digest, cut where workers can share it.
 
 Every part gives those of its rows that may be among the smallest digests of all; one task puts them in
-order. It is the draw of :func:`anabatch.stages.population.draw_pilot`, row by row.
+order. It is the draw of :func:`anabatch.sampling.draw` over all ids, row by row, whatever parts they lie in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.sampling import digests, in_order
-from anabatch.stages.population import Source, draw_pilot, live_ids
+from anabatch.stages.population import Source, live_ids
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
@@ -79,28 +79,25 @@ def candidates(store: Path, source: Source, draw: Draw) -> Candidates:
     return Candidates(found[here], rows[:, : draw.columns])
 
 
-def join(
-    store: Path, sources: tuple[Source, ...], draw: Draw, found: list[Candidates]
-) -> NDArray[Any]:
+def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
     """Return the pilot.
 
     Parameters
     ----------
-    store : Path
-    sources : tuple of Source
-        All parts.
     draw : Draw
     found : list of Candidates
-        Of every part, in the same order.
+        Of every part.
 
     Returns
     -------
     ndarray, shape (min(rows, total), columns)
-        In the order of the digests, and in the arrays' own type.
+        In the order of the digests, and in the arrays' own type. Cells' ids are unique: that there are
+        fewer below the bar than are to be drawn is too unlikely to be seen.
     """
     every = np.concatenate([piece.digests for piece in found])
-    if len(every) < min(draw.rows, draw.total):  # as where many rows share an id
-        return draw_pilot(store, sources, draw.rows, draw.seed)[:, : draw.columns]
+    if not len(every):
+        message = "there are no rows to draw from"
+        raise ValueError(message)
     order = in_order(every)[: draw.rows]
     places = np.full(len(every), -1, dtype=np.intp)
     places[order] = np.arange(len(order))

@@ -1,4 +1,4 @@
-"""What the fits over the whole archive share: their rows, their pilots, their model parts."""
+"""What the fits over the whole archive share: their rows and their model parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from anabatch.sampling import draw
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
 from anabatch.store.live import MODEL
@@ -83,57 +82,11 @@ def _read(part: Part, array: str, first: int, last: int, piece: int) -> NDArray[
     return rows
 
 
-def draw_pilot(store: Path, sources: tuple[Source, ...], n: int, seed: int) -> NDArray[Any]:
-    """Draw live rows by the digest of (seed, cell id), whatever parts they lie in.
-
-    Parameters
-    ----------
-    store : Path
-    sources : tuple of Source
-    n : int
-        Rows to draw; all, when there are fewer.
-    seed : int
-
-    Returns
-    -------
-    ndarray, shape (min(n, live rows), d)
-        In the order of the digests, and in the arrays' own type: it is the largest thing in memory.
-    """
-    ids = np.empty(0, dtype=object)
-    places = np.empty((0, 2), dtype=np.int64)
-    for number, source in enumerate(sources):
-        indices = source.live.indices()
-        ids = np.concatenate([ids, np.array(live_ids(store, source), dtype=object)])
-        here = np.column_stack([np.full(len(indices), number, np.int64), indices])
-        places = np.concatenate([places, here])
-        if len(ids) > 4 * n:  # the sample of a union lies within the samples of its pieces
-            kept = draw(ids, n, seed)
-            ids, places = ids[kept], places[kept]
-    return _gather(store, sources, places[draw(ids, n, seed)])
-
-
 def live_ids(store: Path, source: Source) -> list[str]:
     """Return the ids of the live cells of one part."""
     column = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
     ids: list[str] = column.take(pa.array(source.live.indices())).to_pylist()
     return ids
-
-
-def _gather(store: Path, sources: tuple[Source, ...], places: NDArray[np.int64]) -> NDArray[Any]:
-    numbers, rows = places.T
-    gathered: NDArray[Any] | None = None
-    for number in np.unique(numbers):
-        source = sources[number]
-        (here,) = np.nonzero(numbers == number)
-        order = np.argsort(rows[here])
-        values = Part(store, source.part).take(source.array, rows[here][order])
-        if gathered is None:
-            gathered = np.empty((len(places), values.shape[1]), values.dtype)
-        gathered[here[order]] = values
-    if gathered is None:
-        message = "there are no rows to draw from"
-        raise ValueError(message)
-    return gathered
 
 
 @dataclass(frozen=True)

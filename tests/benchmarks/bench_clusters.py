@@ -27,13 +27,13 @@ from anabatch.compute import task, tree
 from anabatch.config import ClusterConfig, ReportConfig
 from anabatch.report.build import build_part_report
 from anabatch.stages import cluster_fit, pilots
-from anabatch.stages.population import draw_pilot
 from anabatch.store.root import open_store
 from anabatch.store.selection import select_cells
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
 from commands import command
+from drawn import draw_pilot
 from populous import PART_ROWS, RARE, write_populous
 from wide import in_fresh_process, in_turns, say, seconds
 

@@ -31,11 +31,11 @@ from anabatch.compute import Cluster, task, tree
 from anabatch.config import ComputeConfig
 from anabatch.embedding import KernelStatistics, NystroemKernelPCA, merge, reduce_tree
 from anabatch.stages.embed import partial_statistics
-from anabatch.stages.population import draw_pilot
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
 from bars import Bar, missed
+from drawn import draw_pilot
 from wide import PART_ROWS, WIDTH, WideStore, in_fresh_process, in_turns, say, seconds, write_wide
 
 if TYPE_CHECKING:

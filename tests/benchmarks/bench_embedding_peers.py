@@ -24,10 +24,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 
 from anabatch.embedding import NystroemKernelPCA, merge, reduce_tree
-from anabatch.stages.population import draw_pilot
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
+from drawn import draw_pilot
 from wide import WIDTH, WideStore, draw_features, in_fresh_process, say, write_wide
 
 if TYPE_CHECKING:

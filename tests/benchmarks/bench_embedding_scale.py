@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from anabatch.embedding import NystroemKernelPCA, merge, reduce_tree
 from anabatch.kernels import expm1_kernel
-from anabatch.stages.population import draw_pilot
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers of the tests
 
+from drawn import draw_pilot
 from wide import PART_ROWS, WIDTH, WideStore, in_fresh_process, in_turns, say, seconds, write_wide
 
 if TYPE_CHECKING:

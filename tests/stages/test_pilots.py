@@ -1,14 +1,16 @@
-"""Pilots that many tasks draw together, against the draw of one."""
+"""Pilots that many tasks draw together, against a draw from all rows at once."""
 
 import numpy as np
 import pytest
+from drawn import draw_pilot
 from populous import fill_table
 
+from anabatch.sampling import draw as draw_ids
 from anabatch.stages import pilots
 from anabatch.stages.pilots import Draw
-from anabatch.stages.population import Source, draw_pilot
+from anabatch.stages.population import Source, live_ids
 from anabatch.store.live import LivePart
-from anabatch.store.parts import PartWriter
+from anabatch.store.parts import Part, PartWriter
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +29,52 @@ def sources(store):
     )
 
 
-def write(store, name, rows, live, cell_ids=None):
+def write(store, name, rows, live, cell_ids=None, values=None):
+    """Write a part of rows that are drawn, or given."""
     ids = cell_ids or [f"{name}-{row}" for row in range(rows)]
-    with PartWriter(store, "cells", keys=[name]) as part:
-        part.rows("cells", fill_table("cells", rows, cell_id=ids))
+    if values is None:
         values = np.random.default_rng(rows).standard_normal((rows, 5), dtype=np.float32)
+    with PartWriter(store, "cells", keys=[name]) as part:
+        part.rows("cells", fill_table("cells", len(ids), cell_id=ids))
         part.array("embedding", values)
         path = str(part.finish([]).path)
-    return Source(LivePart(path, live, ()), path, "embedding")
+    return Source(LivePart(path, ((0, len(ids)),) if live is None else live, ()), path, "embedding")
 
 
-def pilot(store, sources, draw):
-    found = [pilots.candidates(store, source, draw) for source in sources]
-    return pilots.join(store, sources, draw, found)
+def all_at_once(store, sources, rows, seed):
+    ids = [name for source in sources for name in live_ids(store, source)]
+    values = np.concatenate([chunk for source in sources for chunk in source.chunks(store, 10_000)])
+    return values[draw_ids(ids, rows, seed)]
 
 
 @pytest.mark.parametrize("rows", [1, 40, 500, 1268, 5000])
-def test_a_pilot_of_tasks_is_the_pilot_of_one(store, sources, rows):
-    draw = Draw(rows, sum(source.live.rows for source in sources), seed=3)
-    one = draw_pilot(store, sources, rows, 3)
-    assert len(one) == min(rows, 1268)
-    assert np.array_equal(pilot(store, sources, draw), one)
-    # numbers of parts do not matter, nor their order: other digests decide
-    assert np.array_equal(pilot(store, sources[::-1], draw), one)
+def test_a_pilot_of_tasks_is_that_of_all_rows_at_once(store, sources, rows):
+    pilot = draw_pilot(store, sources, rows, 3)
+    assert len(pilot) == min(rows, 1268)
+    assert np.array_equal(pilot, all_at_once(store, sources, rows, 3))
+    # numbers of parts do not matter, nor their order: digests alone decide
+    assert np.array_equal(pilot, draw_pilot(store, sources[::-1], rows, 3))
+    if rows < 1268:
+        assert not np.array_equal(pilot, draw_pilot(store, sources, rows, 4))
+
+
+def test_a_pilot_does_not_depend_on_how_rows_are_cut_into_parts(store):
+    ids = [f"c{row}" for row in range(900)]
+    whole = write(store, "whole", 900, ((0, 900),), ids)
+    values = Part(store, whole.part).array("embedding", 0, 900)
+    pieces = [slice(600, 900), slice(0, 100), slice(100, 600)]
+    three = tuple(
+        write(store, f"piece {piece.start}", 0, None, ids[piece], values[piece]) for piece in pieces
+    )
+    assert np.array_equal(draw_pilot(store, (whole,), 40, 0), draw_pilot(store, three, 40, 0))
 
 
 def test_only_the_columns_that_are_wanted_travel(store, sources):
     draw = Draw(40, 1268, seed=0, columns=2)
-    found = pilots.candidates(store, sources[0], draw)
-    assert found.rows.shape == (len(found.digests), 2)
-    assert found.rows.dtype == np.float32
-    assert np.array_equal(pilot(store, sources, draw), draw_pilot(store, sources, 40, 0)[:, :2])
+    found = [pilots.candidates(store, source, draw) for source in sources]
+    assert found[0].rows.shape == (len(found[0].digests), 2)
+    assert found[0].rows.dtype == np.float32
+    assert np.array_equal(pilots.join(draw, found), draw_pilot(store, sources, 40, 0)[:, :2])
 
 
 def test_parts_send_little_more_than_what_is_drawn(store):
@@ -66,11 +83,9 @@ def test_parts_send_little_more_than_what_is_drawn(store):
     assert 1000 <= sent <= 1600
 
 
-def test_rows_that_share_an_id_are_drawn_as_by_one(store):
-    source = (write(store, "same", 3000, ((0, 3000),), ["a"] * 3000),)
-    for seed in range(3):
-        draw = Draw(10, 3000, seed)
-        assert np.array_equal(pilot(store, source, draw), draw_pilot(store, source, 10, seed))
+def test_a_pilot_of_nothing_is_refused(store):
+    with pytest.raises(ValueError, match="no rows"):
+        draw_pilot(store, (write(store, "gone", 5, ()),), 10, 0)
 
 
 def test_the_bar_lets_all_pass_where_all_may_be_drawn():

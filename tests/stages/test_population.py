@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anabatch.schema import table_schema, to_table
-from anabatch.stages.population import Generation, Source, draw_pilot, fitted_rows, read_model
+from anabatch.stages.population import Generation, Source, fitted_rows, read_model
 from anabatch.store.live import LivePart
 from anabatch.store.parts import PartWriter
 
@@ -45,31 +45,6 @@ def feature(name):
 @pytest.fixture
 def names():
     return [f"cell{number:04d}" for number in range(900)]
-
-
-def test_the_pilot_does_not_depend_on_parts_or_order(tmp_path, names):
-    one = (write(tmp_path, names, ((0, 900),)),)
-    three = tuple(
-        write(tmp_path, piece, ((0, len(piece)),))
-        for piece in (names[600:], names[:100], names[100:600])
-    )
-    pilot = draw_pilot(tmp_path, one, 40, seed=3)
-    assert pilot.shape == (40, 4)
-    assert np.array_equal(pilot, draw_pilot(tmp_path, three, 40, seed=3))
-    assert not np.array_equal(pilot, draw_pilot(tmp_path, one, 40, seed=4))
-
-
-def test_the_pilot_is_drawn_from_live_rows_alone(tmp_path, names):
-    source = write(tmp_path, names, ((10, 20), (700, 705)))
-    pilot = draw_pilot(tmp_path, (source,), 1000, seed=0)
-    assert pilot.dtype == np.float16  # as the features themselves: half the memory
-    alive = np.stack([feature(name) for name in names[10:20] + names[700:705]])
-    assert sorted(map(tuple, pilot)) == sorted(map(tuple, alive.astype(np.float32)))
-
-
-def test_a_pilot_of_nothing_is_refused(tmp_path, names):
-    with pytest.raises(ValueError, match="no rows"):
-        draw_pilot(tmp_path, (write(tmp_path, names, ()),), 10, seed=0)
 
 
 @pytest.mark.parametrize("piece", [800, 10_000])
