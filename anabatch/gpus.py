@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 GPU, CPU = "GPU", "CPU"
 """Resources of workers, in Dask's sense: a worker has one of the two, and a task may ask for one."""
 
+NETWORKS = ("segment", "featurize")
+"""Sections of the configuration whose networks may run on a GPU."""
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 Wanted: TypeAlias = "int | Literal['all']"
@@ -69,27 +72,53 @@ def require_gpus(wanted: Wanted) -> tuple[str, ...]:
     raise DeviceError(f"{asked} asked for, and {here}{why}", _REMEDY)  # noqa: EM102 (made of parts)
 
 
-def check_devices(config: Config) -> None:
-    """Refuse a run whose networks would miss their GPU, before anything is done.
+def for_job(config: Config, networks: tuple[str, ...], *, asked: bool = False) -> Config:
+    """Return the configuration for a job: with its GPUs, which are there, or without any.
 
     What a scheduler elsewhere has is seen when it is first needed.
+
+    Parameters
+    ----------
+    config : Config
+    networks : tuple of str
+        The sections of the configuration whose networks the job runs, of `NETWORKS`.
+    asked : bool
+        Whether GPUs were asked for this job alone, and not for whichever has a use for them.
 
     Raises
     ------
     DeviceError
-        A GPU was asked for that is not there, or for a recipe that has no networks.
+        A GPU was asked for that is not there, or that nothing would run on.
     """
-    compute, segment = config.compute, config.segment
-    devices = {segment.device, config.featurize.device}
-    if not compute.gpus and devices == {"cpu"}:
-        return
-    if segment.recipe == "watershed" and (
-        segment.device != "cpu" or config.featurize.device == "cpu"
+    if networks:
+        _refuse_idle_gpus(config, networks if asked else NETWORKS)
+    if not any(_is_on_gpu(config, name) for name in networks):
+        return without_gpus(config)
+    if config.compute.scheduler in ("local", "sync"):
+        require_gpus(config.compute.gpus or 1)
+    return config
+
+
+def _is_on_gpu(config: Config, name: str) -> bool:
+    if name == "segment" and config.compute.gpus:
+        return config.segment.recipe != "watershed"
+    return bool(getattr(config, name).device == "cuda")
+
+
+def _refuse_idle_gpus(config: Config, networks: tuple[str, ...]) -> None:
+    """Refuse GPUs that none of these networks would run on."""
+    segment = config.segment
+    idle = config.compute.gpus and not any(_is_on_gpu(config, name) for name in networks)
+    if (
+        segment.recipe == "watershed"
+        and "segment" in networks
+        and (segment.device != "cpu" or idle)
     ):
         what = "a GPU was asked for, and the recipe 'watershed' has no networks to run on it"
         raise DeviceError(what, "Leave out --gpus, and set segment.device to 'cpu'.")
-    if compute.scheduler in ("local", "sync"):
-        require_gpus(compute.gpus or 1)
+    if idle:
+        what = "a GPU was asked for, and featurize.device is 'cpu'"
+        raise DeviceError(what, "Leave out --gpus, or set featurize.device to 'cuda'.")
 
 
 def describer(config: Config) -> str | None:

@@ -16,7 +16,7 @@ import typer
 
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
-from anabatch.gpus import check_devices, without_gpus
+from anabatch.gpus import NETWORKS, for_job, without_gpus
 from anabatch.store.disk import disk_error
 
 from . import commands_layout, commands_look, commands_nights, commands_store, commands_watch
@@ -95,11 +95,17 @@ def _perform(
     raise typer.Exit(exit_code(None, quarantined))
 
 
-_EXTRAS = ("accept_recompute", "accept_vanished", "gpus", "refit")
-"""Options that some jobs have."""
+_EXTRAS = ("accept_recompute", "accept_vanished", "refit")
+"""Options that some jobs have, beside `gpus`."""
 
 
-def _make_command(name: str, description: str, *extras: str, creates: bool = False) -> None:
+def _make_command(
+    name: str,
+    description: str,
+    *extras: str,
+    networks: tuple[str, ...] = (),
+    creates: bool = False,
+) -> None:
     """Register the command of one job.
 
     Parameters
@@ -107,6 +113,8 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
     name, description : str
     *extras : str
         Those of the options in `_EXTRAS` that it has.
+    networks : tuple of str
+        Sections of the configuration whose networks it runs. With them it has `gpus`.
     creates : bool
         Whether it makes the store where there is none.
     """
@@ -131,10 +139,7 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
 
         computing = {"scheduler": scheduler, "workers": workers, "gpus": gpus}
         found = make_config(config, archive, layout, archive_name, store, **computing)
-        if "gpus" in extras or (name == "featurize" and found.featurize.device == "cuda"):
-            check_devices(found)
-        else:
-            found = without_gpus(found)
+        found = for_job(found, networks, asked=gpus is not None)
         limit_threads_of_this_process(found.compute.threads)
 
         def job(context: Context) -> None:
@@ -146,7 +151,7 @@ def _make_command(name: str, description: str, *extras: str, creates: bool = Fal
         _perform(job, found, log_format, only_date, create=creates, command=name)
 
     # Typer makes an option of every parameter of the signature
-    unused = set(_EXTRAS) - set(extras)
+    unused = set(_EXTRAS) - set(extras) | (set() if networks else {"gpus"})
     signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.name not in unused]
     command.__dict__["__signature__"] = signature.replace(parameters=kept)
@@ -158,7 +163,7 @@ _make_command(
     "Do everything that is not done yet, and write the report.",
     "accept_recompute",
     "accept_vanished",
-    "gpus",
+    networks=NETWORKS,
     creates=True,
 )
 _make_command(
@@ -175,9 +180,14 @@ _make_command(
     "accept_vanished",
 )
 _make_command(
-    "segment", "Find nuclei and cells, and cut the cells out.", "accept_recompute", "gpus"
+    "segment",
+    "Find nuclei and cells, and cut the cells out.",
+    "accept_recompute",
+    networks=("segment",),
 )
-_make_command("featurize", "Describe every cell by VGG16.", "accept_recompute")
+_make_command(
+    "featurize", "Describe every cell by VGG16.", "accept_recompute", networks=("featurize",)
+)
 _make_command("embed", "Embed all cells by kernel PCA.", "refit")
 _make_command("report", "Write the report of the store as it is.")
 app.add_typer(commands_nights.app)

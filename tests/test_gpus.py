@@ -8,7 +8,14 @@ import pytest
 
 from anabatch.config import parse_config
 from anabatch.errors import DeviceError
-from anabatch.gpus import check_devices, require_gpus, visible_gpus, without_gpus, worker_options
+from anabatch.gpus import (
+    NETWORKS,
+    for_job,
+    require_gpus,
+    visible_gpus,
+    without_gpus,
+    worker_options,
+)
 
 A, B, C = (f"GPU-{letter * 8}-0000-4000-8000-000000000000" for letter in "abc")
 LISTED = "".join(f"GPU {n}: NVIDIA H100 80GB HBM3 (UUID: {u})\n" for n, u in enumerate((A, B, C)))
@@ -105,7 +112,8 @@ def test_too_few_are_an_error_that_says_why(smi, monkeypatch):
 
 
 def test_a_run_on_the_cpu_asks_for_nothing(smi):
-    check_devices(configured())
+    config = configured()
+    assert for_job(config, NETWORKS) == config
 
 
 @pytest.mark.parametrize(
@@ -119,29 +127,68 @@ def test_a_run_on_the_cpu_asks_for_nothing(smi):
     ],
 )
 def test_a_gpu_that_is_asked_for_must_be_there(smi, sections):
+    config = configured(**sections)
     with pytest.raises(DeviceError, match="asked for, and none is here"):
-        check_devices(configured(**sections))
+        for_job(config, NETWORKS)
     smi(LISTED)
-    check_devices(configured(**sections))
+    assert for_job(config, NETWORKS) == config
 
 
 def test_gpus_of_a_scheduler_elsewhere_are_not_looked_for_here(smi):
     remote = {"scheduler": "tcp://127.0.0.1:8786", "gpus": 8}
-    check_devices(configured(compute=remote, segment={"device": "cuda"}))
+    config = configured(compute=remote, segment={"device": "cuda"})
+    assert for_job(config, NETWORKS) == config
 
 
-def test_a_recipe_without_networks_has_no_use_for_a_gpu(smi):
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_recipe_without_networks_has_no_use_for_a_gpu(smi, asked):
     smi(LISTED)
     sections = {"compute": {"gpus": 1}, "segment": {"recipe": "watershed"}}
     with pytest.raises(DeviceError, match="'watershed' has no networks"):
-        check_devices(configured(**sections))
+        for_job(configured(**sections), NETWORKS, asked=asked)
     devices = {"segment": {"recipe": "watershed", "device": "cuda"}}
     with pytest.raises(DeviceError, match="'watershed' has no networks"):
-        check_devices(configured(**devices, featurize={"device": "cuda"}))
+        for_job(configured(**devices, featurize={"device": "cuda"}), NETWORKS, asked=asked)
 
 
-def test_jobs_without_networks_start_no_gpu_workers():
-    config = without_gpus(configured(compute={"gpus": "all", "workers": 3}))
+@pytest.mark.parametrize(
+    ("sections", "segment", "featurize"),
+    [
+        ({"compute": {"gpus": 2}}, True, False),
+        ({"compute": {"gpus": 2}, "featurize": {"device": "cuda"}}, True, True),
+        ({"featurize": {"device": "cuda"}}, False, True),
+        (
+            {
+                "compute": {"gpus": 2},
+                "segment": {"recipe": "watershed"},
+                "featurize": {"device": "cuda"},
+            },
+            False,
+            True,
+        ),
+    ],
+)
+def test_a_job_needs_the_gpus_of_its_own_networks(smi, sections, segment, featurize):
+    config = configured(**sections)
+    for name, needs in (("segment", segment), ("featurize", featurize)):
+        if needs:
+            with pytest.raises(DeviceError, match="asked for, and none is here"):
+                for_job(config, (name,))
+        else:
+            assert for_job(config, (name,)) == without_gpus(config)
+
+
+def test_gpus_asked_for_a_job_that_has_no_use_for_them_are_refused(smi):
+    smi(LISTED)
+    with pytest.raises(DeviceError, match=r"featurize.device is 'cpu'.*set featurize.device"):
+        for_job(configured(compute={"gpus": 1}), ("featurize",), asked=True)
+    watershed = {"segment": {"recipe": "watershed"}, "featurize": {"device": "cuda"}}
+    with pytest.raises(DeviceError, match="'watershed' has no networks"):
+        for_job(configured(compute={"gpus": 1}, **watershed), ("segment",), asked=True)
+
+
+def test_jobs_without_networks_start_no_gpu_workers(smi):
+    config = for_job(configured(compute={"gpus": "all", "workers": 3}), ())
     assert (config.compute.gpus, config.compute.workers) == (0, 3)
 
 

@@ -16,7 +16,7 @@ from running import run_jobs
 from typer.testing import CliRunner
 
 from anabatch.config import ComputeConfig, SegmentConfig
-from anabatch.errors import ConfigurationError, DeviceError
+from anabatch.errors import ConfigurationError, DeviceError, StoreNotFoundError
 from anabatch.stages.segment import segment_recipe
 
 
@@ -83,6 +83,34 @@ def test_a_gpu_that_is_not_there_ends_a_command_before_any_work(
     ended = CliRunner().invoke(cli.app, arguments)
     assert isinstance(ended.exception, DeviceError)
     assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "why"),
+    [
+        ("[featurize]\ndevice = 'cuda'\n", [], "1 GPU was asked for, and none is here"),
+        ("[featurize]\ndevice = 'cuda'\n", ["--gpus", "2"], "2 GPUs were asked for, and none"),
+        ("", ["--gpus", "1"], "featurize.device is 'cpu'"),
+    ],
+)
+def test_cells_are_not_described_elsewhere_than_asked(tmp_path, monkeypatch, text, options, why):
+    monkeypatch.setenv("PATH", "")
+    file = tmp_path / "anabatch.toml"
+    file.write_text(f"store = 's'\n{text}")
+    ended = CliRunner().invoke(cli.app, ["featurize", "-c", str(file), *options])
+    assert isinstance(ended.exception, DeviceError)
+    assert why in str(ended.exception)
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--gpus", "0"]])
+def test_gpus_of_the_segmentation_alone_are_none_of_the_features(tmp_path, monkeypatch, options):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(cli, "limit_threads_of_this_process", lambda _: None)
+    file = tmp_path / "anabatch.toml"
+    file.write_text("store = 's'\n[compute]\ngpus = 2\n")
+    ended = CliRunner().invoke(cli.app, ["featurize", "-c", str(file), *options])
+    assert isinstance(ended.exception, StoreNotFoundError)  # and no GPU was looked for
 
 
 def test_jobs_without_networks_have_no_such_option():
