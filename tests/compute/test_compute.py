@@ -459,6 +459,33 @@ def test_workers_are_held_to_their_threads(cluster):
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, ("33554432", "134217728")),
+        ({"MALLOC_TRIM_THRESHOLD_": "65536"}, ("33554432", "65536")),
+        ({"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TRIM_THRESHOLD_": "2"}, ("1", "2")),
+    ],
+)
+def test_workers_keep_freed_memory_unless_the_users_environment_has_it_otherwise(
+    monkeypatch, own, expected
+):
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    started_with = run(Path.read_bytes, Path("/proc/self/environ"))  # all that the allocator reads
+    with Cluster(ComputeConfig(scheduler="local", workers=1)) as cluster:
+        *found, environment = cluster.backend.compute(
+            gather([*(run(os.getenv, name) for name in names), started_with])
+        )
+    assert tuple(found) == expected
+    for name, value in zip(names, expected, strict=True):
+        assert f"{name}={value}".encode() in environment.split(b"\0")
+
+
+@pytest.mark.cluster
 def test_a_task_that_raises_is_tried_once_and_lets_the_others_finish(cluster, tmp_path):
     graphs = [
         ("bad", run(scripted.fail, tmp_path, "bad")),
