@@ -11,6 +11,8 @@ from sklearn.metrics import silhouette_samples
 from anabatch.errors import PopulationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -44,7 +46,13 @@ def simplified_silhouette(X: ArrayLike, centers: NDArray[np.float64]) -> float:
 
 
 def sampled_silhouette(
-    X: NDArray[Any], labels: ArrayLike, *, rows: int = 2000, repeats: int = 5, seed: int = 0
+    X: NDArray[Any],
+    labels: ArrayLike,
+    *,
+    rows: int = 2000,
+    repeats: int = 5,
+    seed: int = 0,
+    groups: NDArray[Any] | None = None,
 ) -> tuple[float, float]:
     """Estimate the mean silhouette from samples.
 
@@ -61,14 +69,18 @@ def sampled_silhouette(
     repeats : int
         Samples, each without replacement.
     seed : int
+    groups : ndarray, shape (n,), optional
+        Each row's group, such as its image: rows of one group resemble each other.
 
     Returns
     -------
     mean : float
         From -1 to 1.
     error : float
-        Standard error of the mean over samples; 0 when all rows were used, NaN with one sample of some.
-        It tells what another sample of these rows would change, and not what other rows would.
+        Standard error of the mean. With groups, from how they differ, with these clusters: what other
+        groups would change; NaN with one group. Without, from how samples differ: what another sample of
+        these rows would change, and not what other rows would; 0 when all rows were used, NaN with one
+        sample of some.
 
     Raises
     ------
@@ -80,28 +92,26 @@ def sampled_silhouette(
     Rousseeuw, P. (1987). Silhouettes: a graphical aid to the interpretation and validation of cluster
     analysis. Journal of Computational and Applied Mathematics 20, 53-65.
 
-    Cochran, W. (1977). Sampling techniques, chapter 5: stratified random sampling. Wiley.
+    Cochran, W. (1977). Sampling techniques, chapters 5: stratified random sampling, and 9A: single-stage
+    cluster sampling. Wiley.
     """
     _, numbers, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if not 2 <= len(sizes) < len(X):
         what = f"a silhouette of {len(X)} rows in {len(sizes)} clusters is not defined"
         raise PopulationError(what)
-    if len(X) <= rows:
-        return _stratified(X, numbers, sizes, [np.arange(len(X))]), 0.0
-    shares = np.rint(rows * sizes / len(X)).astype(int)
-    wanted = np.minimum(np.maximum(shares, _LEAST_ROWS), sizes)
-    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
-    scores = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng([seed, repeat])
-        sample = [
-            rng.choice(here, size=count, replace=False)
-            for here, count in zip(members, wanted, strict=True)
-        ]
-        scores.append(_stratified(X, numbers, sizes, sample))
+    few = len(X) <= rows
+    samples = [np.arange(len(X))] if few else list(_stratified(numbers, sizes, rows, repeats, seed))
+    scored = [_scores(X, numbers, sizes, sample) for sample in samples]
+    means = [float(np.average(scores, weights=weights)) for scores, weights in scored]
+    mean = float(np.mean(means))
+    if groups is not None:
+        scores, weights = (np.concatenate(every) for every in zip(*scored, strict=True))
+        return mean, _error_by_groups(scores, weights, groups[np.concatenate(samples)])
+    if few:
+        return mean, 0.0
     if repeats == 1:
-        return scores[0], float("nan")
-    return float(np.mean(scores)), float(np.std(scores, ddof=1) / np.sqrt(repeats))
+        return mean, float("nan")
+    return mean, float(np.std(means, ddof=1) / np.sqrt(repeats))
 
 
 _LEAST_ROWS = 20
@@ -109,14 +119,41 @@ _LEAST_ROWS = 20
 
 
 def _stratified(
+    numbers: NDArray[np.intp], sizes: NDArray[np.intp], rows: int, repeats: int, seed: int
+) -> Iterator[NDArray[np.intp]]:
+    """Yield samples that have rows of every cluster."""
+    shares = np.rint(rows * sizes / len(numbers)).astype(int)
+    wanted = np.minimum(np.maximum(shares, _LEAST_ROWS), sizes)
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
+    for repeat in range(repeats):
+        rng = np.random.default_rng([seed, repeat])
+        yield np.concatenate(
+            [
+                rng.choice(here, size=count, replace=False)
+                for here, count in zip(members, wanted, strict=True)
+            ]
+        )
+
+
+def _scores(
     X: NDArray[Any],
     numbers: NDArray[np.intp],
     sizes: NDArray[np.intp],
-    sample: list[NDArray[np.intp]],
-) -> float:
-    """Return the mean silhouette of sampled rows, where each stands for as many as its cluster's share."""
-    chosen = np.concatenate(sample)
+    chosen: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the silhouettes of sampled rows, and for how many of their cluster's rows each stands."""
     here = numbers[chosen]
     scores = silhouette_samples(np.asarray(X[chosen], dtype=np.float64), here)
-    weights = (sizes / np.bincount(here))[here]
-    return float(np.average(scores, weights=weights))
+    return scores, (sizes / np.bincount(here))[here]
+
+
+def _error_by_groups(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], groups: NDArray[Any]
+) -> float:
+    """Return the standard error of a weighted mean, from how groups differ; NaN with one group."""
+    _, places = np.unique(groups, return_inverse=True)
+    apart = np.bincount(places, weights * (scores - np.average(scores, weights=weights)))
+    if len(apart) < 2:
+        return float("nan")
+    unbiased = len(apart) / (len(apart) - 1)
+    return float(np.sqrt(unbiased * np.square(apart).sum()) / weights.sum())

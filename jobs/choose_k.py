@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from anabatch.clustering.choice import STABLE
+from anabatch.clustering.resampling import FEW_GROUPS
 from anabatch.compute import flat, gather, task, tree
 from anabatch.errors import PopulationError
 from anabatch.stages import choose_k as stage
@@ -18,7 +19,7 @@ from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source, read_model
 
 from .cluster_part import embedding_of
-from .generations import Kind, next_generation, pilot_of, rows_of, sources
+from .generations import Kind, next_generation, pilot_with_images, rows_of, sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,12 +60,12 @@ def graph_of(
         Source(s.live, parts[s.live.path].part, parts[s.live.path].array) for s in subject.found
     )
 
-    def studies(study: Any, pilot: Any) -> Any:
-        return flat(gather([task(study, pilot, config, k, threads=threads) for k in ks]))
+    def studies(study: Any, pilot: tuple[Any, Any]) -> Any:
+        return flat(gather([task(study, *pilot, config, k, threads=threads) for k in ks]))
 
     cells = rows_of(subject.found)
     draw = Draw(config.pilot, cells, config.seed, config.components)
-    pilot = pilot_of(context, subject.found, draw)
+    pilot = pilot_with_images(context, subject.found, draw)
     on_embedding = studies(stage.study, pilot)
     scores = [
         task(partial(stage.score, root, source), on_embedding, config, threads=threads)
@@ -72,9 +73,9 @@ def graph_of(
     ]
     total = tree(scores, stage.merge, threads=threads)
     few = Draw(min(config.pilot, stage.FEATURE_ROWS), cells, config.seed)
-    plain = pilot_of(context, described, few)
+    plain = pilot_with_images(context, described, few)
     on_features = studies(stage.study_features, plain)
-    scored = task(stage.score_pilot, plain, on_features, threads=threads)
+    scored = task(stage.score_pilot, *plain, on_features, threads=threads)
     return task(
         stage.finish,
         generation,
@@ -121,6 +122,8 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
     found = read_model(context.store.root, str(choice.part))
     facts = choice.components
     say = context.reporter
+    _tell_images(context, subject, int(facts["images"]))
+    by = "images" if facts["images"] > 1 else "cells"
     left_out = dict(facts["left_out"])
     for number, k in enumerate(found["k"].tolist()):
         if k in left_out:
@@ -130,7 +133,7 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
         values = {name: round(float(found[name][number]), 4) for name in _MEASURES}
         if np.isfinite(found["small_share"][number]):
             values |= {name: round(float(found[name][number]), 4) for name in _OF_SMALL}
-        say.say("k", _measures(k, values), model=subject.name, k=k, **values)
+        say.say("k", _measures(k, values, by), model=subject.name, k=k, **values)
     if facts["rises"]:
         text = "cluster: WSS rises with k somewhere: the fits got stuck; raise cluster.restarts"
         say.warn("stuck", text, model=subject.name)
@@ -145,18 +148,39 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
 
 
 _NONE_STABLE = f"no number is stable (agreement {STABLE} or more); of all,"
-_MEASURES = ("squares", "simplified", "silhouette", "silhouette_error", "agreement")
+_MEASURES = (
+    "squares",
+    "simplified",
+    "silhouette",
+    "silhouette_error",
+    "agreement",
+    "agreement_error",
+)
 _OF_SMALL = ("small_share", "small_stability", "small_silhouette")
 
 
-def _measures(k: int, values: dict[str, float]) -> str:
+def _tell_images(context: Context, subject: Subject, images: int) -> None:
+    """Say of how many images the cells are that were tried: errors and agreement are of images."""
+    say, facts = context.reporter, {"model": subject.name, "images": images}
+    if images == 1:
+        text = (
+            "cluster: all cells that were tried are of ONE image: its cells were resampled in the place of "
+            "images, and agreement and errors are surer than they should be"
+        )
+        say.warn("one_image", text, **facts)
+        return
+    text = f"cluster: agreement and errors are of {images} images, resampled as a whole"
+    if images < FEW_GROUPS:
+        text += "; from so few, errors come out too small all the same"
+    say.say("images", text, **facts)
+
+
+def _measures(k: int, values: dict[str, float], by: str) -> str:
     """Return what speaks for one number in one line."""
-    error = values["silhouette_error"]
-    sampled = f"+- {error:.1g} by sampling" if error else "of the whole pilot"
     text = (
         f"cluster: k = {k}: WSS {values['squares']:.4g}, silhouette {values['silhouette']:.3f} "
-        f"({sampled}), simplified {values['simplified']:.3f}, "
-        f"agreement {values['agreement']:.2f}"
+        f"(+- {values['silhouette_error']:.1g} by {by}), simplified {values['simplified']:.3f}, "
+        f"agreement {values['agreement']:.2f} (+- {values['agreement_error']:.2f})"
     )
     if "small_share" not in values:
         return text

@@ -79,11 +79,24 @@ def pilot_of(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
         At least one.
     draw : Draw
     """
+    candidates = _candidates(context, found, draw)
+    return flat(task(pilots.join, draw, candidates, threads=context.config.compute.threads))
+
+
+def pilot_with_images(context: Context, found: tuple[Source, ...], draw: Draw) -> tuple[Any, Any]:
+    """Return what :func:`pilot_of` does, and a node that gives the number of each row's image."""
+    candidates, threads = _candidates(context, found, draw), context.config.compute.threads
+    return (
+        flat(task(pilots.join, draw, candidates, threads=threads)),
+        flat(task(pilots.images_of, draw, candidates, threads=threads)),
+    )
+
+
+def _candidates(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
     threads, root = context.config.compute.threads, context.store.root
-    pieces = [
-        task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found
-    ]
-    return flat(task(pilots.join, draw, gather(pieces), threads=threads))
+    return gather(
+        [task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found]
+    )
 
 
 def rows_of(found: tuple[Source, ...]) -> int:

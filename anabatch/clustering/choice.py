@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from anabatch.clustering.resampling import resamples
 from anabatch.errors import PopulationError
 from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
 
@@ -66,13 +67,16 @@ class KStudy:
     centers : ndarray of float64, shape (k, d)
         Empty if the number was left out.
     silhouette, silhouette_error : float
-        Mean silhouette of samples, and its standard error.
+        Mean silhouette of samples, and its standard error, from how groups differ.
     agreement, agreement_error : float
-        Mean adjusted Rand index of fits on resampled rows with the fit on all, and its standard error.
+        Mean adjusted Rand index of fits on resampled groups with the fit on all rows, and the standard
+        deviation of those of single fits: how far another set of groups is off the mean.
     small : SmallCluster or None
         Of the clusters with at most :data:`SMALL` of the rows, and at least 20, the most stable one.
     left_out : str
         Why nothing could be found out, and all numbers above are NaN; usually empty.
+    groups : int
+        Groups of the rows, such as images. With one, rows took their place.
     """
 
     k: int
@@ -83,6 +87,7 @@ class KStudy:
     agreement_error: float
     small: SmallCluster | None = None
     left_out: str = ""
+    groups: int = 0
 
     @property
     def shows_a_small_cluster(self) -> bool:
@@ -95,6 +100,7 @@ def study_k(
     k: int,
     fit: Callable[[NDArray[Any], int], Any],
     *,
+    groups: NDArray[Any] | None = None,
     bootstraps: int,
     seed: int,
 ) -> KStudy:
@@ -107,6 +113,10 @@ def study_k(
     fit : callable
         Takes rows and restarts (0 for as many as usual), and returns a fitted model with
         `cluster_centers_` and `predict`.
+    groups : ndarray, shape (n,), optional
+        Each row's group, such as its image. Groups are resampled as a whole, and errors are those of
+        groups. Every row is one by itself by default, and also where there is one group alone: of what
+        others would give nothing is known then, and all is too sure of itself.
     bootstraps : int
         Resamples with replacement, at least 1.
     seed : int
@@ -115,30 +125,32 @@ def study_k(
     -------
     KStudy
         Left out if there are fewer distinct rows than clusters, in all or in a resample, which has two
-        thirds of them.
+        thirds of the groups.
 
     References
     ----------
     Hennig, C. (2007). Cluster-wise assessment of cluster stability. Computational Statistics & Data
     Analysis 52, 258-271. Here all rows are compared, and not only those of a resample.
     """
+    single = np.arange(len(rows))
+    known = single if groups is None else groups
+    count = len(np.unique(known))
+    drawn_by = known if count > 1 else single
     try:
         model = fit(rows, 0)
         labels = model.predict(rows)
-        silhouette, error = sampled_silhouette(rows, labels, seed=seed)
+        silhouette, error = sampled_silhouette(rows, labels, seed=seed, groups=drawn_by)
     except PopulationError as problem:
-        return _left_out(rows, k, problem.what)
+        return _left_out(rows, k, problem.what, count)
     scores, overlaps = [], []
-    for number in range(bootstraps):
-        rng = np.random.default_rng([seed, k, number])
-        resampled = rows[rng.integers(len(rows), size=len(rows))]
+    for chosen in resamples(drawn_by, bootstraps, [seed, k]):
         try:
-            again = fit(resampled, _FEW_RESTARTS).predict(rows)
+            again = fit(rows[chosen], _FEW_RESTARTS).predict(rows)
         except PopulationError as problem:
-            return _left_out(rows, k, f"of cells drawn with replacement, {problem.what}")
+            what = "cells" if drawn_by is single else "images"
+            return _left_out(rows, k, f"of {what} drawn with replacement, {problem.what}", count)
         scores.append(adjusted_rand_score(labels, again))
         overlaps.append(best_overlaps(labels, again))
-    spread = np.std(scores, ddof=1) / np.sqrt(bootstraps) if bootstraps > 1 else np.nan
     centers = np.asarray(model.cluster_centers_)
     return KStudy(
         k,
@@ -146,18 +158,19 @@ def study_k(
         silhouette,
         error,
         float(np.mean(scores)),
-        float(spread),
+        float(np.std(scores, ddof=1)) if bootstraps > 1 else float("nan"),
         _most_stable(rows, labels, centers, np.mean(overlaps, axis=0)),
+        groups=count,
     )
 
 
 _FEW_RESTARTS = 3
 
 
-def _left_out(rows: NDArray[Any], k: int, why: str) -> KStudy:
+def _left_out(rows: NDArray[Any], k: int, why: str, groups: int) -> KStudy:
     unknown = float("nan")
     centers = np.empty((0, rows.shape[1]))
-    return KStudy(k, centers, unknown, unknown, unknown, unknown, left_out=why)
+    return KStudy(k, centers, unknown, unknown, unknown, unknown, left_out=why, groups=groups)
 
 
 def best_overlaps(labels: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.clustering.choice import SMALL, STABLE, STABLE_CLUSTER
+from anabatch.clustering.resampling import FEW_GROUPS
 from anabatch.report.figures import (
     BLUE,
     GREEN,
@@ -46,6 +47,8 @@ def section(source: Source, name: str) -> Section:
     model = source.model(study)
     arrays = _completed(model)
     facts = study.components
+    images = facts.get("images")  # in older studies cells were resampled
+    drawn = "images" if images and images > 1 else "cells"
     spaces = (
         ("features_", "Features", int(facts["scored_features"])),
         ("", "Embedding", int(facts["scored"])),
@@ -56,6 +59,10 @@ def section(source: Source, name: str) -> Section:
         "number_of_clusters.html",
         {
             "run": study.run,
+            "images": images,
+            "images_features": facts.get("images_features"),
+            "few": FEW_GROUPS,
+            "drawn": drawn,
             "suggested": facts["suggested"],
             "knee": facts["knee"],
             "rises": facts["rises"],
@@ -68,7 +75,7 @@ def section(source: Source, name: str) -> Section:
             "left_out": facts.get("left_out", []),
             "left_out_features": arrays["k"][np.isnan(arrays["features_squares"])].tolist(),
             "rows": _rows(arrays),
-            "plots": [_plot(arrays, *space) for space in spaces],
+            "plots": [_plot(arrays, drawn, *space) for space in spaces],
         },
     )
 
@@ -101,7 +108,7 @@ def _known(values: NDArray[Any]) -> list[float | None]:
     return [None if isnan(value) else value for value in values.tolist()]
 
 
-def _plot(arrays: dict[str, NDArray[Any]], prefix: str, title: str, cells: int) -> Plot:
+def _plot(arrays: dict[str, NDArray[Any]], drawn: str, prefix: str, title: str, cells: int) -> Plot:
     k = arrays["k"]
     found = {name: arrays[f"{prefix}{name}"] for name in _MEASURES}
     errors = {name: np.nan_to_num(arrays[f"{prefix}{name}_error"]) for name in _WITH_ERRORS}
@@ -130,8 +137,8 @@ def _plot(arrays: dict[str, NDArray[Any]], prefix: str, title: str, cells: int) 
             axes.grid(visible=True)
         caption = (
             f"{title} ({cells:,} cells): within-cluster sum of squares; mean silhouette of samples and "
-            "simplified silhouette of all these cells, with standard errors; mean adjusted Rand index of "
-            "fits on resampled cells with the fit on all; and, of the clusters with at most "
+            "simplified silhouette of all these cells, with their errors; mean adjusted Rand index of "
+            f"fits on resampled {drawn} with the fit on all; and, of the clusters with at most "
             f"{SMALL:.0%} of the cells, the one that resampled fits find most alike (mean Jaccard index), "
             "with its share of the cells and its own simplified silhouette."
         )

@@ -40,23 +40,34 @@ FEATURE_ROWS = 4_000
 _FEATURE_BOOTSTRAPS, _FEATURE_RESTARTS = 5, 3
 
 
-def study(rows: NDArray[np.float32], config: ClusterConfig, k: int) -> KStudy:
-    """Try one number of clusters on a pilot of the embedding."""
-    return _study(rows, config, k, _BOOTSTRAPS)
+def study(
+    rows: NDArray[np.float32], images: NDArray[np.uint64], config: ClusterConfig, k: int
+) -> KStudy:
+    """Try one number of clusters on a pilot of the embedding, with resamples of its images."""
+    return _study(rows, images, config, k, _BOOTSTRAPS)
 
 
-def study_features(rows: NDArray[np.float32], config: ClusterConfig, k: int) -> KStudy:
-    """Try one number of clusters on a pilot of the features."""
+def study_features(
+    rows: NDArray[np.float32], images: NDArray[np.uint64], config: ClusterConfig, k: int
+) -> KStudy:
+    """Try one number of clusters on a pilot of the features, with resamples of its images."""
     restarts = min(config.restarts, _FEATURE_RESTARTS)
-    return _study(rows, config.model_copy(update={"restarts": restarts}), k, _FEATURE_BOOTSTRAPS)
+    few = config.model_copy(update={"restarts": restarts})
+    return _study(rows, images, few, k, _FEATURE_BOOTSTRAPS)
 
 
-def _study(rows: NDArray[np.float32], config: ClusterConfig, k: int, bootstraps: int) -> KStudy:
+def _study(
+    rows: NDArray[np.float32],
+    images: NDArray[np.uint64],
+    config: ClusterConfig,
+    k: int,
+    bootstraps: int,
+) -> KStudy:
     def fit(sample: NDArray[Any], restarts: int) -> Any:
         few = config.model_copy(update={"restarts": restarts}) if restarts else config
         return new_model(few, k).fit_pilot(sample)
 
-    return study_k(rows, k, fit, bootstraps=bootstraps, seed=config.seed)
+    return study_k(rows, k, fit, groups=images, bootstraps=bootstraps, seed=config.seed)
 
 
 def score(store: Path, source: Source, studies: list[KStudy], config: ClusterConfig) -> KScores:
@@ -76,9 +87,11 @@ def _chunk_scores(
         start += len(rows)
 
 
-def score_pilot(rows: NDArray[np.float32], studies: list[KStudy]) -> KScores:
-    """Score a pilot itself, each row of which counts by itself: it has few of one image."""
-    return score_rows(rows, studies)
+def score_pilot(
+    rows: NDArray[np.float32], images: NDArray[np.uint64], studies: list[KStudy]
+) -> KScores:
+    """Score a pilot itself, with errors from how its images differ."""
+    return score_rows(rows, studies, images)
 
 
 def merge(left: KScores, right: KScores) -> KScores:
@@ -132,6 +145,8 @@ def finish(
         "rises": bool((np.diff(squares) > 0).any()),
         "scored": embedding[1].rows,
         "scored_features": features[1].rows,
+        "images": embedding[0][0].groups,
+        "images_features": features[0][0].groups,
         "stable": [study.k for study in tried if study.agreement >= STABLE],
         "small": [study.k for study in tried if study.shows_a_small_cluster],
         "left_out": [[study.k, study.left_out] for study in embedding[0] if study.left_out],

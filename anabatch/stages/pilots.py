@@ -11,15 +11,17 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from anabatch.sampling import digests, in_order
-from anabatch.stages.population import Source, live_ids
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from anabatch.stages.population import Source
 
 _DIGESTS = 1 << 64
 """Values that the first half of a digest may have."""
@@ -64,19 +66,28 @@ class Candidates:
     ----------
     digests : ndarray of uint64, shape (n, 2)
     rows : ndarray, shape (n, d)
+    images : ndarray of uint64, shape (n,)
+        A number for the image of each row: halves of digests, which no two images share.
     """
 
     digests: NDArray[np.uint64]
     rows: NDArray[Any]
+    images: NDArray[np.uint64]
 
 
 def candidates(store: Path, source: Source, draw: Draw) -> Candidates:
     """Read the live rows of one part whose digests are below the bar."""
-    found = digests(live_ids(store, source), draw.seed)
+    live = source.live.indices()
+    cells = (
+        Part(store, source.live.path).rows("cells", ["cell_id", "image_id"]).take(pa.array(live))
+    )
+    found = digests(cells.column("cell_id").to_pylist(), draw.seed)
     # a bar at the very end is one more than the type holds
     (here,) = np.nonzero(found[:, 0] <= np.uint64(draw.bar - 1))
-    rows = Part(store, source.part).take(source.array, source.live.indices()[here])
-    return Candidates(found[here], rows[:, : draw.columns])
+    rows = Part(store, source.part).take(source.array, live[here])
+    images = cells.column("image_id").take(pa.array(here)).combine_chunks().dictionary_encode()
+    numbers = digests(images.dictionary.to_pylist(), 0)[:, 0]
+    return Candidates(found[here], rows[:, : draw.columns], numbers[images.indices.to_numpy()])
 
 
 def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
@@ -94,12 +105,8 @@ def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
         In the order of the digests, and in the arrays' own type. Cells' ids are unique: that there are
         fewer below the bar than are to be drawn is too unlikely to be seen.
     """
-    every = np.concatenate([piece.digests for piece in found])
-    if not len(every):
-        message = "there are no rows to draw from"
-        raise ValueError(message)
-    order = in_order(every)[: draw.rows]
-    places = np.full(len(every), -1, dtype=np.intp)
+    order = _order(draw, found)
+    places = np.full(sum(len(piece.rows) for piece in found), -1, dtype=np.intp)
     places[order] = np.arange(len(order))
     pilot = np.empty((len(order), found[0].rows.shape[1]), found[0].rows.dtype)
     start = 0
@@ -108,3 +115,17 @@ def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
         pilot[here[here >= 0]] = piece.rows[here >= 0]
         start += len(piece.rows)
     return pilot
+
+
+def images_of(draw: Draw, found: list[Candidates]) -> NDArray[np.uint64]:
+    """Return a number for the image of each row of the pilot that :func:`join` gives, shape (rows,)."""
+    images: NDArray[np.uint64] = np.concatenate([piece.images for piece in found])
+    return images[_order(draw, found)]
+
+
+def _order(draw: Draw, found: list[Candidates]) -> NDArray[np.intp]:
+    every = np.concatenate([piece.digests for piece in found])
+    if not len(every):
+        message = "there are no rows to draw from"
+        raise ValueError(message)
+    return in_order(every)[: draw.rows]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
@@ -80,13 +79,6 @@ def _read(part: Part, array: str, first: int, last: int, piece: int) -> NDArray[
         stop = min(start + piece, last)
         rows[start - first : stop - first] = part.array(array, start, stop)
     return rows
-
-
-def live_ids(store: Path, source: Source) -> list[str]:
-    """Return the ids of the live cells of one part."""
-    column = Part(store, source.live.path).rows("cells", ["cell_id"]).column("cell_id")
-    ids: list[str] = column.take(pa.array(source.live.indices())).to_pylist()
-    return ids
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def test_the_true_number_is_stable_and_has_the_largest_silhouette(studies):
     assert suggest(studies) == 4
     assert by_k[4].agreement > 0.99
     assert by_k[7].agreement < by_k[4].agreement
-    assert by_k[4].silhouette_error == 0  # of all rows: there are fewer than 2,000
+    assert by_k[4].silhouette_error > 0  # though of all rows: other rows would give another mean
     assert by_k[7].agreement_error > 0
 
 

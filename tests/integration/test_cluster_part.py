@@ -276,6 +276,9 @@ def test_k_is_chosen_and_what_spoke_for_it_is_kept(archive):
     assert clusters.cluster.nunique() == suggested
     (choice,) = [a for a in store.state.stage("model") if a.unit.startswith("choice/golgi/")]
     assert choice.components["scored"] == len(clusters)
+    assert choice.components["images"] == choice.components["images_features"] == 4
+    (told,) = [event for event in events if event["event"] == "images"]
+    assert told["images"] == 4
     with pytest.raises(PopulationError, match="50 clusters"):
         cluster(archive, name="golgi", choose_k="2..50")
 
@@ -283,15 +286,24 @@ def test_k_is_chosen_and_what_spoke_for_it_is_kept(archive):
 def test_numbers_near_the_number_of_cells_are_left_out_and_the_others_kept(archive, monkeypatch):
     monkeypatch.setattr(stage, "_BOOTSTRAPS", 2)
     monkeypatch.setattr(stage, "_FEATURE_BOOTSTRAPS", 1)
-    events = cluster(archive, name="golgi", where=GOLGI, choose_k="24..37")
+    events = cluster(archive, name="golgi", where=GOLGI, choose_k="10..37")
     tried = [event["k"] for event in events if event["event"] == "k"]
     left_out = [event["k"] for event in events if event["event"] == "left_out"]
-    # two thirds of the 48 cells are in a resample
-    assert 24 in tried
+    # two or three of the four images are in a resample, of twelve cells each
+    assert 10 in tried
     assert 37 in left_out
-    assert sorted(tried + left_out) == list(range(24, 38))
+    assert sorted(tried + left_out) == list(range(10, 38))
     (suggested,) = [event["k"] for event in events if event["event"] == "suggested"]
     assert suggested in tried
+
+
+def test_that_the_cells_are_of_one_image_is_told(archive):
+    acquisitions = anabatch.open_store(archive / "store").table("acquisitions").to_pandas()
+    image = acquisitions.image_id[0]
+    events = cluster(archive, name="one", where=f"image_id = '{image}'", choose_k="2..3")
+    (told,) = [event for event in events if event["event"] == "one_image"]
+    assert told["images"] == 1
+    assert [event["k"] for event in events if event["event"] == "k"] == [2, 3]
 
 
 def test_the_archives_k_stays_what_the_configuration_says(archive):

@@ -1,5 +1,6 @@
 """What the log says of numbers of clusters."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,8 @@ from anabatch.stages.population import Generation
 def told(tmp_path):
     """Return what is said of studies, by event."""
 
-    def tell(studies):
+    def tell(studies, images=40):
+        studies = [replace(study, groups=images) for study in studies]
         said: dict[str, list[Any]] = {}
 
         def say(event, text, **facts):
@@ -67,13 +69,30 @@ def test_a_small_stable_cluster_is_said_where_means_prefer_another_number(told):
     assert text.startswith("cluster: at k = 4 alone, a stable")
 
 
-def test_what_the_error_of_a_silhouette_is_of_is_said(told):
-    said = told([study(2, 0.3, 0.9, error=0.0), study(3, 0.2, 0.6, SMALL, error=0.0004)])
-    (whole, _), (sampled, facts) = said["k"]
-    assert "silhouette 0.300 (of the whole pilot)" in whole
-    assert "silhouette 0.200 (+- 0.0004 by sampling)" in sampled
-    assert "a cluster of 4 % has stability 0.90" in sampled
+def test_what_errors_are_of_is_said(told):
+    said = told([study(2, 0.3, 0.9, error=0.0), study(3, 0.2, 0.6, SMALL, error=0.04)])
+    (_, (text, facts)) = said["k"]
+    assert "silhouette 0.200 (+- 0.04 by images)" in text
+    assert "agreement 0.60 (+- 0.01)" in text
+    assert "a cluster of 4 % has stability 0.90" in text
     assert facts["small_stability"] == 0.9
+    assert facts["agreement_error"] == 0.01
+    ((text, facts),) = said["images"]
+    assert text == "cluster: agreement and errors are of 40 images, resampled as a whole"
+    assert facts["images"] == 40
+
+
+def test_that_images_are_few_is_said(told):
+    ((text, _),) = told([study(2, 0.3, 0.9)], images=29)["images"]
+    assert "29 images, resampled as a whole; from so few, errors come out too small" in text
+
+
+def test_that_all_cells_are_of_one_image_is_said(told):
+    said = told([study(2, 0.3, 0.9)], images=1)
+    assert "images" not in said
+    ((text, _),) = said["one_image"]
+    assert "of ONE image: its cells were resampled" in text
+    assert "(+- 0.01 by cells)" in said["k"][0][0]
 
 
 def test_a_number_that_is_left_out_is_said_with_its_reason(told):

@@ -165,7 +165,7 @@ def test_sizes_of_the_fit_are_by_number(full):
     assert facts["reference"] == [0.25, 0.25, 0.5]
 
 
-def study(laboratory, name="archive", agreement=0.9):
+def study(laboratory, name="archive", agreement=0.9, images=30):
     studies = [
         KStudy(k, np.zeros((k, 2)), 0.5 - k / 20, 0.01, agreement, 0.02, small)
         for k, small in (
@@ -174,6 +174,7 @@ def study(laboratory, name="archive", agreement=0.9):
             (4, SmallCluster(0.04, 0.9, 0.3)),
         )
     ]
+    studies = [replace(one, groups=images) for one in studies]
     studies.append(
         KStudy(5, np.empty((0, 2)), np.nan, np.nan, np.nan, np.nan, left_out="too few <b>")
     )
@@ -215,6 +216,39 @@ def test_no_number_is_called_stable_where_none_is(full):
     study(full, agreement=0.5)
     page = render(number_of_clusters.section(source_of(full), "archive"))
     assert "Of no number do the fits agree to 0.75 or more" in page
+
+
+def test_it_is_said_how_many_images_were_resampled(full):
+    study(full)
+    section = number_of_clusters.section(source_of(full), "archive")
+    page = re.sub(r"<[^>]*>", "", render(section))
+    assert "the cells that were tried are of 30 (30 on features)" in page
+    assert "too small all the same" not in page
+    assert "fits on resampled images" in page
+    assert "fits on resampled images with" in section.facts["plots"][0].caption
+    study(full, images=29)
+    page = render(number_of_clusters.section(source_of(full), "archive"))
+    assert "From fewer than 30 images errors come out too small all the same." in page
+
+
+def test_that_one_image_says_nothing_of_others_is_said(full):
+    study(full, images=1)
+    section = number_of_clusters.section(source_of(full), "archive")
+    page = re.sub(r"<[^>]*>", "", render(section))
+    assert "All cells that were tried are of one image." in page
+    assert "images are resampled" not in page
+    assert "fits on resampled cells with" in section.facts["plots"][0].caption
+
+
+def test_a_study_of_before_images_were_resampled_says_so(full):
+    study(full)
+    source = source_of(full)
+    found = source.generation("choice")
+    older = {name: value for name, value in found.components.items() if "images" not in name}
+    source.__dict__["generation"] = lambda *_: replace(found, components=older)
+    page = render(number_of_clusters.section(source, "archive"))
+    assert "When this was tried, cells were resampled, and not images" in page
+    assert "fits on resampled images" not in page
 
 
 def test_a_study_of_before_small_clusters_were_looked_for_is_shown(full):

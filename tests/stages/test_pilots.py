@@ -8,7 +8,7 @@ from populous import fill_table
 from anabatch.sampling import draw as draw_ids
 from anabatch.stages import pilots
 from anabatch.stages.pilots import Draw
-from anabatch.stages.population import Source, live_ids
+from anabatch.stages.population import Source
 from anabatch.store.live import LivePart
 from anabatch.store.parts import Part, PartWriter
 
@@ -32,19 +32,25 @@ def sources(store):
 def write(store, name, rows, live, cell_ids=None, values=None):
     """Write a part of rows that are drawn, or given."""
     ids = cell_ids or [f"{name}-{row}" for row in range(rows)]
+    images = [f"image {name} {row // 100}" for row in range(len(ids))]
     if values is None:
         values = np.random.default_rng(rows).standard_normal((rows, 5), dtype=np.float32)
     with PartWriter(store, "cells", keys=[name]) as part:
-        part.rows("cells", fill_table("cells", len(ids), cell_id=ids))
+        part.rows("cells", fill_table("cells", len(ids), cell_id=ids, image_id=images))
         part.array("embedding", values)
         path = str(part.finish([]).path)
     return Source(LivePart(path, ((0, len(ids)),) if live is None else live, ()), path, "embedding")
 
 
 def all_at_once(store, sources, rows, seed):
-    ids = [name for source in sources for name in live_ids(store, source)]
+    ids = [name for source in sources for name in live_cells(store, source, "cell_id")]
     values = np.concatenate([chunk for source in sources for chunk in source.chunks(store, 10_000)])
     return values[draw_ids(ids, rows, seed)]
+
+
+def live_cells(store, source, name):
+    column = Part(store, source.live.path).rows("cells").column(name).to_numpy()
+    return column[source.live.indices()]
 
 
 @pytest.mark.parametrize("rows", [1, 40, 500, 1268, 5000])
@@ -75,6 +81,33 @@ def test_only_the_columns_that_are_wanted_travel(store, sources):
     assert found[0].rows.shape == (len(found[0].digests), 2)
     assert found[0].rows.dtype == np.float32
     assert np.array_equal(pilots.join(draw, found), draw_pilot(store, sources, 40, 0)[:, :2])
+
+
+def test_the_images_of_a_pilot_come_in_its_order(store, sources):
+    draw = Draw(500, 1268, seed=3)
+    found = [pilots.candidates(store, source, draw) for source in sources]
+    rows, images = pilots.join(draw, found), pilots.images_of(draw, found)
+    names = {
+        row.tobytes(): name
+        for source in sources
+        for row, name in zip(
+            np.concatenate(list(source.chunks(store, 10_000))),
+            live_cells(store, source, "image_id"),
+            strict=True,
+        )
+    }
+    drawn = [names[row.tobytes()] for row in rows]
+    assert len(set(drawn)) > 10
+    # one number an image, and one image a number
+    assert len(set(zip(drawn, images.tolist(), strict=True))) == len(set(drawn))
+    assert len(np.unique(images)) == len(set(drawn))
+
+
+def test_an_image_has_one_number_whatever_part_it_lies_in(store):
+    draw = Draw(20, 20, seed=0)
+    pieces = [write(store, "image", 10, None, [f"{n}{r}" for r in range(10)]) for n in range(2)]
+    found = [pilots.candidates(store, piece, draw) for piece in pieces]
+    assert len(np.unique(pilots.images_of(draw, found))) == 1
 
 
 def test_parts_send_little_more_than_what_is_drawn(store):
