@@ -366,7 +366,7 @@ class BatchKMeans(
         return self
 
     def renumber(self, numbers: ArrayLike) -> Self:
-        """Give every cluster the number that :func:`match_clusters` found for it.
+        """Give every cluster the number that :func:`match_counts` found for it.
 
         Parameters
         ----------

@@ -2,20 +2,16 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.utils.estimator_checks import check_estimator
 
-from anabatch.clustering import BatchKMeans, ClusterSums, match_clusters, merge
-from anabatch.clustering.matching import LEAST_OVERLAP
+from anabatch.clustering import BatchKMeans, ClusterSums, match_counts, merge
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.reduction import reduce_tree
 from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
@@ -220,59 +216,14 @@ def test_labels_do_not_depend_on_chunks_or_type(blobs, dtype):
 # Identity
 
 
-def test_matching_undoes_a_permutation(digits):
-    model = BatchKMeans(10).fit(digits)
-    permutation = np.random.default_rng(0).permutation(10)
-    renamed = permutation[model.labels_]
-    numbers = match_clusters(model.labels_, renamed, 10, 10)
-    np.testing.assert_array_equal(numbers[renamed], model.labels_)
-
-
-@given(st.integers(1, 5), st.integers(1, 5), st.data())
-def test_matches_are_distinct_and_the_best_there_are(k_old, k_new, data):
-    pairs = st.tuples(st.integers(0, k_old - 1), st.integers(0, k_new - 1))
-    old, new = np.array(data.draw(st.lists(pairs, min_size=1, max_size=30))).T
-    numbers = match_clusters(old, new, k_old, k_new)
-    assert len(set(numbers.tolist())) == k_new
-    fresh = np.sort(numbers[numbers >= k_old])
-    np.testing.assert_array_equal(fresh, k_old + np.arange(len(fresh)))
-    kept = (numbers[new] == old).sum()
-    size = max(k_old, k_new)
-    common = np.zeros((size, size), dtype=int)
-    np.add.at(common, (old, new), 1)
-    either = common.sum(axis=1)[:, None] + common.sum(axis=0) - common
-    common[common < LEAST_OVERLAP * either] = 0
-    best = max(common[list(rows), range(size)].sum() for rows in permutations(range(size)))
-    assert kept == best
-
-
-def test_a_cluster_that_shares_no_row_with_an_old_one_gets_a_fresh_number():
-    old, new = [0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2]
-    assert sorted(match_clusters(old, new, 2, 3).tolist()) == [0, 1, 2]
-    # the second old cluster has no rows left, and its number is not given to somebody else
-    assert match_clusters([0, 0, 0], [0, 1, 1], 2, 2).tolist() == [2, 0]
-
-
-def test_a_cluster_does_not_go_on_as_one_of_its_rows():
-    """99 of 100 rows and another cluster became one; the row that is left is none of the two."""
-    old = np.repeat([0, 1], [100, 1000])
-    new = np.zeros(1100, int)
-    new[0] = 1
-    assert match_clusters(old, new, 2, 2).tolist() == [1, 2]
-
-
-def test_labels_of_other_rows_cannot_be_matched():
-    with pytest.raises(ValueError, match="same rows"):
-        match_clusters([0, 1], [0, 1, 1], 2, 2)
-
-
 def test_a_refit_keeps_the_numbers_that_people_know(blobs):
     X, truth = blobs
     old = BatchKMeans(3).fit(X[truth != 3])
     new = BatchKMeans(4).fit(X)
     known = truth != 3
-    numbers = match_clusters(old.labels_, new.predict(X[known]), 3, 4)
-    new.renumber(numbers)
+    common = np.zeros((3, 4), dtype=int)
+    np.add.at(common, (old.labels_, new.predict(X[known])), 1)
+    new.renumber(match_counts(common))
     np.testing.assert_array_equal(new.predict(X[known]), old.labels_)
     np.testing.assert_array_equal(new.predict(X[~known]), 3)
     new.lloyd_update(new.partial_sums(X[known]))
