@@ -4,65 +4,34 @@ Restarts decide the quality, so they happen where they are cheap: on a pilot. Al
 the centres. A fit is :meth:`~BatchKMeans.fit_pilot`; a few rounds, each of which reduces the sums of a
 sample of every chunk and ends with :meth:`~BatchKMeans.minibatch_update`; two passes over all rows,
 each of which ends with :meth:`~BatchKMeans.lloyd_update`; and :meth:`~BatchKMeans.number_by_size`.
-Sums are reduced in a fixed tree (:func:`anabatch.reduction.reduce_tree`, :func:`merge`), so that the
-centres are the same to the last bit for any number of workers.
+Sums are reduced in a fixed tree (:func:`anabatch.reduction.reduce_tree`), so that the centres are the same
+to the last bit for any number of workers.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
-from anabatch.errors import PopulationError
+from anabatch.clustering.assigning import FLOATS, AssigningMixin, nearest
+from anabatch.clustering.numbering import by_size, distinct
+from anabatch.clustering.seeding import find_seeds
+from anabatch.clustering.sums import ClusterSums, merge, sum_chunks
 from anabatch.estimators import ArraysMixin, check_integers
 from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
-_FLOATS = (np.float64, np.float32, np.float16)
 _LLOYD_PASSES = 2
 
 
-@dataclass(frozen=True, eq=False)
-class ClusterSums:
-    """Sums of the rows that are nearest to each centre, over one chunk or many.
-
-    Attributes
-    ----------
-    counts : ndarray of int64, shape (k,)
-        Rows.
-    sums : ndarray of float64, shape (k, d)
-        Sum of the rows.
-    inertia : float
-        Sum of the squared distances from the rows to their centres.
-    """
-
-    counts: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    inertia: float
-
-
-def merge(left: ClusterSums, right: ClusterSums) -> ClusterSums:
-    """Add the sums of two disjoint sets of rows, made with the same centres."""
-    return ClusterSums(
-        left.counts + right.counts, left.sums + right.sums, left.inertia + right.inertia
-    )
-
-
 class BatchKMeans(
+    AssigningMixin,
     ArraysMixin,
     ClusterMixin,  # type: ignore[misc]  # scikit-learn publishes no types
     BaseEstimator,  # type: ignore[misc]  # scikit-learn publishes no types
@@ -107,7 +76,6 @@ class BatchKMeans(
 
     References
     ----------
-    Arthur, D. and Vassilvitskii, S. (2007). k-means++: the advantages of careful seeding. SODA '07.
     Sculley, D. (2010). Web-scale k-means clustering. WWW '10, 1177-1178.
 
     Examples
@@ -168,7 +136,7 @@ class BatchKMeans(
         PopulationError
             There are fewer distinct rows than clusters.
         """
-        rows = validate_data(self, X, dtype=_FLOATS)
+        rows = validate_data(self, X, dtype=FLOATS)
         # rows in memory have no ids: their positions are drawn instead
         pilot = rows[draw(np.arange(len(rows)), self.pilot_rows, self.random_state)]
         self._fit_pilot(pilot)
@@ -204,24 +172,14 @@ class BatchKMeans(
         ConfigurationError, PopulationError
             As for :meth:`fit`.
         """
-        return self._fit_pilot(validate_data(self, pilot, dtype=_FLOATS))
+        return self._fit_pilot(validate_data(self, pilot, dtype=FLOATS))
 
     def _fit_pilot(self, pilot: NDArray[Any]) -> Self:
         self._check_parameters()
-        if len(pilot) < self.n_clusters:
-            what = f"{self.n_clusters} clusters of n_samples={len(pilot)} cannot be found"
-            raise PopulationError(what, "Ask for fewer clusters.")
-        kmeans = KMeans(self.n_clusters, n_init=self.restarts, random_state=self.random_state)
-        # one thread: scikit-learn adds up the threads' centres in the order in which they finish
-        with threadpool_limits(limits=1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # empty clusters are refused below
-            kmeans.fit(np.asarray(pilot, dtype=np.float64))
-        self.counts_ = np.bincount(kmeans.labels_, minlength=self.n_clusters)
-        if not self.counts_.all():
-            what = f"the pilot has fewer than {self.n_clusters} distinct rows"
-            raise PopulationError(what, "Ask for fewer clusters.")
-        self.cluster_centers_ = np.asarray(kmeans.cluster_centers_, dtype=np.float64)
-        self.inertia_ = float(kmeans.inertia_)
+        seeds = find_seeds(pilot, self.n_clusters, self.restarts, self.random_state)
+        self.cluster_centers_ = seeds.centers
+        self.counts_ = seeds.counts
+        self.inertia_ = seeds.inertia
         self.empty_clusters_ = np.empty(0, dtype=np.int32)
         return self.number_by_size()
 
@@ -272,11 +230,8 @@ class BatchKMeans(
         return self._sums(self._validate(X), centers)
 
     def _sums(self, rows: NDArray[Any], centers: NDArray[np.float64] | None = None) -> ClusterSums:
-        if centers is None:
-            centers = self.cluster_centers_
-        if not len(rows):
-            return _sum_chunk(rows, centers)
-        return reduce_tree((_sum_chunk(chunk, centers) for chunk in self._chunks(rows)), merge)
+        here = self.cluster_centers_ if centers is None else centers
+        return sum_chunks(self._chunks(rows), lambda chunk: nearest(chunk, here), len(here))
 
     def minibatch_sample(self, X: NDArray[Any], round: int, chunk_number: int) -> NDArray[Any]:
         """Draw the rows of a chunk that one mini-batch round uses.
@@ -356,7 +311,7 @@ class BatchKMeans(
             Itself.
         """
         check_is_fitted(self, "cluster_centers_")
-        order = np.lexsort((*self.cluster_centers_.T[::-1], -self.counts_))
+        order = by_size(self.cluster_centers_, self.counts_)
         known = getattr(self, "cluster_numbers_", np.arange(self.n_clusters, dtype=np.int32))
         empty = np.isin(known, self.empty_clusters_)[order]
         self.cluster_centers_ = self.cluster_centers_[order]
@@ -379,102 +334,14 @@ class BatchKMeans(
             Itself.
         """
         check_is_fitted(self, "cluster_centers_")
-        new = np.asarray(numbers, dtype=np.int32)
-        if new.shape != (self.n_clusters,) or len(np.unique(new)) != self.n_clusters:
-            message = (
-                f"{self.n_clusters} clusters need as many distinct numbers, not {new.tolist()}"
-            )
-            raise ValueError(message)
+        new = distinct(numbers, self.n_clusters)
         empty = np.isin(self.cluster_numbers_, self.empty_clusters_)
         self.cluster_numbers_ = new
         self.empty_clusters_ = new[empty]
         return self
 
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the label of the nearest centre of each row.
-
-        Parameters
-        ----------
-        X : array-like of float, shape (n, d)
-            n may be 0.
-
-        Returns
-        -------
-        ndarray of int32, shape (n,)
-        """
-        return self.distances(X)[0]
-
-    def distances(self, X: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return label and distance of the nearest centre of each row.
-
-        Parameters
-        ----------
-        X : array-like of float, shape (n, d)
-            n may be 0.
-
-        Returns
-        -------
-        labels : ndarray of int32, shape (n,)
-        distance : ndarray of float32, shape (n,)
-            Euclidean.
-        """
-        rows = self._validate(X)
-        labels = np.empty(len(rows), dtype=np.int32)
-        distance = np.empty(len(rows), dtype=np.float32)
-        start = 0
-        for chunk in self._chunks(rows):
-            stop = start + len(chunk)
-            nearest, squared = _nearest(chunk, self.cluster_centers_)
-            labels[start:stop] = self.cluster_numbers_[nearest]
-            distance[start:stop] = np.sqrt(squared)
-            start = stop
-        return labels, distance
-
-    def _validate(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self, "cluster_centers_")
-        rows: NDArray[Any] = validate_data(
-            self, X, reset=False, dtype=_FLOATS, ensure_min_samples=0
-        )
-        return rows
-
-    def _chunks(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        for start in range(0, len(rows), self.chunk_size):
-            yield rows[start : start + self.chunk_size]
-
-
-def _nearest(
-    rows: NDArray[Any], centers: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return position and squared distance of the nearest centre of each row."""
-    # by differences, not by a matrix product: nothing cancels, and no number of threads matters
-    squared = cdist(rows, centers, "sqeuclidean")
-    nearest = squared.argmin(axis=1)
-    return nearest, squared[np.arange(len(rows)), nearest]
-
-
-def _sum_chunk(rows: NDArray[Any], centers: NDArray[np.float64]) -> ClusterSums:
-    nearest, squared = _nearest(rows, centers)
-    return sum_rows(rows, nearest, squared, len(centers))
-
-
-def sum_rows(
-    rows: NDArray[Any], nearest: NDArray[np.intp], squared: NDArray[np.float64], k: int
-) -> ClusterSums:
-    """Sum up rows by the cluster that each was assigned to.
-
-    Parameters
-    ----------
-    rows : ndarray of float, shape (n, d)
-    nearest : ndarray of intp, shape (n,)
-        From 0 to k - 1.
-    squared : ndarray of float64, shape (n,)
-        Squared distances to the clusters' centres.
-    k : int
-    """
-    sums = np.empty((k, rows.shape[1]))
-    for column in range(rows.shape[1]):  # bincount adds in the order of the rows, on every machine
-        sums[:, column] = np.bincount(nearest, weights=rows[:, column], minlength=k)
-    return ClusterSums(np.bincount(nearest, minlength=k), sums, float(squared.sum()))
+    def _assign(self, rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        return nearest(rows, self.cluster_centers_)
 
 
 def _shift(old: NDArray[np.float64], new: NDArray[np.float64], sums: ClusterSums) -> float:

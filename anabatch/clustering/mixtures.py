@@ -12,24 +12,23 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from anabatch.clustering.kmeans import ClusterSums, merge, sum_rows
+from anabatch.clustering.assigning import FLOATS, AssigningMixin
+from anabatch.clustering.numbering import by_size, distinct
+from anabatch.clustering.sums import ClusterSums, sum_chunks
 from anabatch.errors import PopulationError
 from anabatch.estimators import ArraysMixin, check_integers
-from anabatch.reduction import reduce_tree
 from anabatch.sampling import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
-_FLOATS = (np.float64, np.float32, np.float16)
 _ITERATIONS = 200
 _LEAST_VARIANCE = 1e-3
 """Added to all variances, as a share of their mean: no component closes in on a single row."""
 
 
 class DiagonalMixture(
+    AssigningMixin,
     ArraysMixin,
     ClusterMixin,  # type: ignore[misc]  # scikit-learn publishes no types
     BaseEstimator,  # type: ignore[misc]  # scikit-learn publishes no types
@@ -121,7 +120,7 @@ class DiagonalMixture(
         PopulationError
             There are fewer rows than components, or one stays without rows.
         """
-        rows = validate_data(self, X, dtype=_FLOATS)
+        rows = validate_data(self, X, dtype=FLOATS)
         # rows in memory have no ids: their positions are drawn instead
         self._fit(rows[draw(np.arange(len(rows)), self.pilot_rows, self.random_state)], None)
         self.labels_ = self.predict(rows)
@@ -145,7 +144,7 @@ class DiagonalMixture(
             `counts_` tells.
         """
         start = None if means is None else np.asarray(means, dtype=np.float64)
-        return self._fit(validate_data(self, pilot, dtype=_FLOATS), start)
+        return self._fit(validate_data(self, pilot, dtype=FLOATS), start)
 
     def _fit(self, pilot: NDArray[Any], means: NDArray[np.float64] | None) -> Self:
         names = ("n_clusters", "restarts", "pilot_rows", "chunk_size")
@@ -183,7 +182,7 @@ class DiagonalMixture(
         return self._number_by_size()
 
     def _number_by_size(self) -> Self:
-        order = np.lexsort((*self.cluster_centers_.T[::-1], -self.counts_))
+        order = by_size(self.cluster_centers_, self.counts_)
         for name in ("cluster_centers_", "variances_", "weights_", "counts_"):
             setattr(self, name, getattr(self, name)[order])
         return self
@@ -191,13 +190,7 @@ class DiagonalMixture(
     def renumber(self, numbers: ArrayLike) -> Self:
         """Give every component the number that was found for it, in the order of the centres."""
         check_is_fitted(self, "cluster_centers_")
-        new = np.asarray(numbers, dtype=np.int32)
-        if new.shape != (self.n_clusters,) or len(np.unique(new)) != self.n_clusters:
-            message = (
-                f"{self.n_clusters} clusters need as many distinct numbers, not {new.tolist()}"
-            )
-            raise ValueError(message)
-        self.cluster_numbers_ = new
+        self.cluster_numbers_ = distinct(numbers, self.n_clusters)
         return self
 
     def partial_sums(self, X: Any) -> ClusterSums:
@@ -205,39 +198,7 @@ class DiagonalMixture(
         return self._sums(self._validate(X))
 
     def _sums(self, rows: NDArray[Any]) -> ClusterSums:
-        chunks = self._chunks(rows) if len(rows) else iter([rows])
-        return reduce_tree(
-            (sum_rows(chunk, *self._assign(chunk), self.n_clusters) for chunk in chunks), merge
-        )
-
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the label of each row, shape (n,); `n` may be 0."""
-        return self.distances(X)[0]
-
-    def distances(self, X: Any) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return each row's label, and its Euclidean distance to that component's mean.
-
-        Parameters
-        ----------
-        X : array-like of float, shape (n, d)
-            n may be 0.
-
-        Returns
-        -------
-        labels : ndarray of int32, shape (n,)
-        distance : ndarray of float32, shape (n,)
-        """
-        rows = self._validate(X)
-        labels = np.empty(len(rows), dtype=np.int32)
-        distance = np.empty(len(rows), dtype=np.float32)
-        start = 0
-        for chunk in self._chunks(rows):
-            stop = start + len(chunk)
-            component, squared = self._assign(chunk)
-            labels[start:stop] = self.cluster_numbers_[component]
-            distance[start:stop] = np.sqrt(squared)
-            start = stop
-        return labels, distance
+        return sum_chunks(self._chunks(rows), self._assign, self.n_clusters)
 
     def _assign(self, rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return position and squared distance of the most probable component of each row."""
@@ -251,14 +212,3 @@ class DiagonalMixture(
             log_odds[:, number] = np.log(self.weights_[number]) - 0.5 * spread
         best = log_odds.argmax(axis=1)
         return best, squared[np.arange(len(rows)), best]
-
-    def _validate(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self, "cluster_centers_")
-        rows: NDArray[Any] = validate_data(
-            self, X, reset=False, dtype=_FLOATS, ensure_min_samples=0
-        )
-        return rows
-
-    def _chunks(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        for start in range(0, len(rows), self.chunk_size):
-            yield rows[start : start + self.chunk_size]
