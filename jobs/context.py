@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.archive.layout import detect_layout, load_layout
 from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
+from anabatch.stages.population import fitted_rows
 from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
 from anabatch.store.damage import read_damage
@@ -23,7 +24,7 @@ from .batches import outcomes
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from anabatch.archive.layout import Layout
@@ -85,6 +86,7 @@ class Context:
     _listings: dict[str, Listing] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
     _adopted: dict[str, int] = field(default_factory=dict)
+    _fitted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def use(self, recipe: Recipe) -> str:
         """Return a recipe's digest; the ledger keeps the recipe with the next commit."""
@@ -136,6 +138,13 @@ class Context:
             there = os.path.exists(f"{self.store.root}/{part}/{MANIFEST}")  # noqa: PTH110 -- of every part, every night
             self._condition[part] = None if there else Cause.MISSING
         return self._condition[part]
+
+    def fitted_rows(self, model: Action) -> Mapping[str, int]:
+        """Return how many live rows of every cell part a generation was fitted on, read once a run."""
+        part = str(model.part)
+        if part not in self._fitted:
+            self._fitted[part] = fitted_rows(self.store.root, part)
+        return self._fitted[part]
 
     def next_sequence(self) -> int:
         """Return the next number in the store's order of parts, in the order of the plan."""

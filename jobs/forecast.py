@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
-from anabatch.stages.population import Source, fitted_rows
+from anabatch.stages.population import Source
 from anabatch.store.actions import NO_CELLS, OK
 from anabatch.store.live import CELLS, CLUSTER, CLUSTER_MODEL, EMBED, SCAN, LivePart, cluster_unit
 from anabatch.store.recipes import Cause
 
 from . import cluster, embed
-from .generations import current, reason_to_fit, rows_of
+from .generations import current, moved_rows, reason_to_fit, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -139,10 +139,7 @@ def _reason(context: Context, kind: Kind, cells: Outlook) -> Reason | None:
 
 def _shares(context: Context, kind: Kind, model: Action, cells: Outlook) -> str:
     """Return how many cells are new or gone, beside those that a model was fitted on."""
-    before = fitted_rows(context.store.root, str(model.part))
-    now = {source.live.path: source.live.rows for source in cells.found}
-    moved = sum(abs(now.get(path, 0) - before.get(path, 0)) for path in now.keys() | before.keys())
-    fitted = sum(before.values())
+    moved, fitted = moved_rows(context, model, cells.found)
     gone = f", {cells.gone:,} gone" if cells.gone else ""
     return (
         f"about {cells.new:,} new cells{gone}; new and gone ones since generation "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.compute import flat, gather, task
 from anabatch.errors import PopulationError
 from anabatch.stages import pilots
-from anabatch.stages.population import Application, Generation, Source, fitted_rows
+from anabatch.stages.population import Application, Generation, Source
 from anabatch.store.attempts import Place
 from anabatch.store.live import CELLS, MODEL, LivePart, array_sources, live_parts
 from anabatch.store.recipes import Cause, Reason, Recipe, difference
@@ -131,13 +131,19 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
         return changed
     if damage := context.damage(model.part):
         return Reason(damage, str(model.part))
-    before = fitted_rows(context.store.root, str(model.part))
-    now = {source.live.path: source.live.rows for source in found}
-    moved = sum(abs(now.get(path, 0) - before.get(path, 0)) for path in now.keys() | before.keys())
-    share = moved / max(sum(before.values()), 1)
+    moved, fitted = moved_rows(context, model, found)
+    share = moved / max(fitted, 1)
     if share > kind.refit_share:
         return Reason(Cause.INPUT, f"{share:.0%} of the cells are new or gone since the last fit")
     return None
+
+
+def moved_rows(context: Context, model: Action, found: tuple[Source, ...]) -> tuple[int, int]:
+    """Return how many rows are new or gone since a generation was fitted, and how many it was fitted on."""
+    before = context.fitted_rows(model)
+    now = {source.live.path: source.live.rows for source in found}
+    moved = sum(abs(now.get(path, 0) - before.get(path, 0)) for path in now.keys() | before.keys())
+    return moved, sum(before.values())
 
 
 def next_generation(

@@ -10,7 +10,7 @@ from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.embed import embed_key
 from anabatch.stages.new_kinds import Far, Question, Reach
-from anabatch.stages.population import Generation, fitted_rows
+from anabatch.stages.population import Generation
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL, cluster_unit
 
 from .generations import current
@@ -60,7 +60,7 @@ def far_of_parts(context: Context, model: Action) -> dict[str, Far]:
     embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
     if quantile is None or embedding is None:
         return {}
-    fitted = fitted_rows(context.store.root, str(model.part))
+    fitted = context.fitted_rows(model)
     kpca = str(embedding.part)
     return {
         path: Far(quantile, Reach(kpca, features, reach) if reach is not None else None)

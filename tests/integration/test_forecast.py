@@ -13,6 +13,7 @@ from running import make_config, run_jobs
 
 import anabatch
 from anabatch.stages.embed import KIND as KPCA
+from anabatch.stages.population import fitted_rows
 from anabatch.store.live import MODEL
 
 FREE = {"guards": {"vanished_share": 1.0, "recompute_share": 1.0}}
@@ -101,6 +102,20 @@ def test_neither(night):
     assert not models
     assert not fitted(run_jobs(config))
     assert told(config) == ([], {})
+
+
+def test_what_models_were_fitted_on_is_read_once(night, monkeypatch):
+    draw(night, 4, "20211214", cells=2)
+    read = []
+
+    def counted(root, part):
+        read.append(part)
+        return fitted_rows(root, part)
+
+    monkeypatch.setattr("anabatch.jobs.context.fitted_rows", counted)
+    config = config_of(night, embed={"refit_share": 1.0}, cluster={"refit_share": 1.0})
+    assert len(told(config)[0]) == 2
+    assert len(read) == len(set(read)) == 2
 
 
 def test_cells_that_go_count_as_those_that_come(night):
