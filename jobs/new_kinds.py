@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anabatch.compute import gather, task
+from anabatch.compute import task, tree
 from anabatch.stages import new_kinds as stage
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
@@ -138,7 +138,8 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
         )
         for source, action in parts
     ]
-    graph: Any = task(stage.propose, generation, gather(rows), question, threads=threads)
+    drawn = tree(rows, stage.merge, threads=threads)
+    graph: Any = task(stage.propose, generation, drawn, question, threads=threads)
     written = context.cluster.backend.compute(graph)
     if written is None:
         return False

@@ -34,8 +34,8 @@ KIND = "novelty"
 _CHUNK = 1_024
 REACH_ROWS = 10_000
 """Rows by which the features' reach is measured."""
-_MOST_ROWS = 2_000
-"""Rows of one part that are looked at, of those beyond the quantile."""
+_MOST_ROWS = 10_000
+"""Far rows that are looked at, of all parts together: those with the smallest digests."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def measure_reach(store: Path, kpca: str, pilot: NDArray[Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class FarRows:
-    """Rows of one part that are far from all that the clusters were fitted on.
+    """Rows that are far from all that the clusters were fitted on, of one part or of many.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class FarRows:
     rows : ndarray of float32, shape (n, d)
         Their embedding.
     total : int
-        How many there are, of which `n` are here.
+        How many there are, of which `n` were drawn: all are as likely to be, whatever part they lie in.
     """
 
     cell_ids: NDArray[np.str_]
@@ -151,9 +151,25 @@ class FarRows:
     rows: NDArray[np.float32]
     total: int
 
+    def drawn(self) -> FarRows:
+        """Return those with the smallest digests, in their order."""
+        kept = draw(self.cell_ids, _MOST_ROWS, 0)
+        return FarRows(self.cell_ids[kept], self.image_ids[kept], self.rows[kept], self.total)
+
+
+def merge(left: FarRows, right: FarRows) -> FarRows:
+    """Draw from the far rows of two disjoint sets of parts, which lie within the draws from each."""
+    both = FarRows(
+        np.concatenate([left.cell_ids, right.cell_ids]),
+        np.concatenate([left.image_ids, right.image_ids]),
+        np.concatenate([left.rows, right.rows]),
+        left.total + right.total,
+    )
+    return both.drawn()
+
 
 def far_rows(store: Path, source: Source, clusters: str, far: Far, components: int) -> FarRows:
-    """Read the live rows of one part that are far from all that the clusters were fitted on.
+    """Draw from the live rows of one part that are far from all that the clusters were fitted on.
 
     Parameters
     ----------
@@ -175,7 +191,7 @@ def far_rows(store: Path, source: Source, clusters: str, far: Far, components: i
     )
     kept = np.sort(draw(names, _MOST_ROWS, 0))
     values = Part(store, source.part).take(source.array, rows[kept])[:, :components]
-    return FarRows(names[kept], images[kept], np.asarray(values, np.float32), len(rows))
+    return FarRows(names[kept], images[kept], np.asarray(values, np.float32), len(rows)).drawn()
 
 
 @dataclass(frozen=True)
@@ -207,14 +223,15 @@ class Question:
         return is_new_kind(together, self.new, self.least, self.criteria)
 
 
-def propose(generation: Generation, found: list[FarRows], question: Question) -> WrittenPart | None:
+def propose(generation: Generation, found: FarRows, question: Question) -> WrittenPart | None:
     """Write a proposal if the far rows make a cluster of their own.
 
     Parameters
     ----------
     generation : Generation
         Of the proposal; its rows are those of the parts that were looked at.
-    found : list of FarRows
+    found : FarRows
+        Of all these parts.
     question : Question
 
     Returns
@@ -222,25 +239,19 @@ def propose(generation: Generation, found: list[FarRows], question: Question) ->
     WrittenPart or None
         Arrays `center`, and `cell_ids` of those nearest to it first.
     """
-    names = np.concatenate([piece.cell_ids for piece in found])
-    images = np.concatenate([piece.image_ids for piece in found])
-    rows = np.concatenate([piece.rows for piece in found])
-    if not len(rows):
+    if not found.total:
         return None
-    order = draw(names, len(names), 0)  # whatever parts they lie in
-    names, images, rows = names[order], images[order], rows[order]
-    center, inside = densest(rows, question.quantile)
-    total = sum(piece.total for piece in found)
-    together = round(int(inside.sum()) * total / len(rows))
+    center, inside = densest(found.rows, question.quantile)
+    together = round(int(inside.sum()) * found.total / len(inside))
     if not question.may_be(together):
         return None
-    near = np.argsort(np.linalg.norm(rows[inside] - center, axis=1), kind="stable")
-    arrays = {"center": center, "cell_ids": names[inside][near].astype(np.str_)}
+    near = np.argsort(np.linalg.norm(found.rows[inside] - center, axis=1), kind="stable")
+    arrays = {"center": center, "cell_ids": found.cell_ids[inside][near]}
     facts = {
         "model": question.model,
-        "beyond": total,
+        "beyond": found.total,
         "together": together,
-        "images": len(np.unique(images[inside])),
+        "images": len(np.unique(found.image_ids[inside])),
         "new": question.new,
     }
     return generation.write(arrays, facts)
