@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from anabatch.jobs import run as whole_run
@@ -38,6 +39,14 @@ def make_config(archive: Path, store: Path, **sections: Any) -> Config:
     for name, values in sections.items():
         raw[name] = {**raw.get(name, {}), **values} if isinstance(values, dict) else values
     return parse_config(raw, "test")
+
+
+def let_a_tick_pass() -> None:
+    """Let the clock of files tick, so that what was written before is not doubted any more.
+
+    A file whose bytes are read within a tick of its last change is read again the next time.
+    """
+    time.sleep(0.03)
 
 
 def run_jobs(

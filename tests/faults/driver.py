@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ def say(**values: Any) -> None:
 
 
 if __name__ == "__main__":
+    # A shell has what it starts in the background ignore interrupts, tests and all below them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     say(ready=True)
     for line in sys.stdin:
         order = Order(**json.loads(line))

@@ -1,5 +1,7 @@
 """A kernel width that makes kernel PCA something else is said where a person looks."""
 
+from pathlib import Path
+
 import pytest
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
@@ -26,8 +28,7 @@ def night(tmp_path):
             draw_tiny(folder / f"{number:03d}_0ae0_1_20252440{number}_3_1_05.jpg", number)
         config = make_config(tmp_path / "DATA", tmp_path / "store", embed=embed)
         events = run_jobs(config, accept=True)
-        reports = (tmp_path / "store" / "runs").glob("*/report.html")
-        report = max(reports, key=lambda path: path.stat().st_mtime_ns)
+        (report,) = [Path(event["path"]) for event in events if event["event"] == "report"]
         return events, anabatch.open_store(config.store), report.read_text("utf-8")
 
     return run

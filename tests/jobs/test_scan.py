@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 from anabatch.jobs import scan as scan_job
 from anabatch.jobs import stale
 from PIL import Image
-from running import make_config, run_jobs
+from running import let_a_tick_pass, make_config, run_jobs
 
 import anabatch
 from anabatch.archive.acquisition import acquire, acquisition_id
@@ -93,8 +92,8 @@ def lab(tmp_path):
 
 
 def settled(lab):
-    """Let the clock tick: what was written before is not doubted any more."""
-    time.sleep(0.03)
+    """Let the clock tick, and a night see what was written."""
+    let_a_tick_pass()
     lab.night()
 
 
@@ -222,7 +221,7 @@ def test_a_touched_file_is_read_once_and_changes_nothing(lab, reads):
     lab.paths[1].chmod(0o600)
     found = lab.scanned()
     assert (found["read"], found["unchanged"], len(reads)) == (0, 6, 2)
-    time.sleep(0.03)
+    let_a_tick_pass()
     lab.night()
     lab.night()
     assert lab.version == version
@@ -448,7 +447,7 @@ def test_what_a_killed_run_had_finished_is_adopted(tmp_path, monkeypatch, reads,
     assert lab.state.stage(SCAN) == []
     parts = lab.parts()
     assert len(parts) == 1
-    time.sleep(0.03)
+    let_a_tick_pass()
     reads.clear()
     if cache == "lost":
         shutil.rmtree(lab.store / "cache")

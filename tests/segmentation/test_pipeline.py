@@ -12,7 +12,7 @@ def test_results_come_in_order_whatever_ends_first():
 
     def work(number):
         if number < 3:  # each waits for the one after it
-            assert ended[number + 1].wait(10)
+            assert ended[number + 1].wait(60)
         ended[number].set()
         return number * 10
 
@@ -20,7 +20,7 @@ def test_results_come_in_order_whatever_ends_first():
 
 
 def test_groups_are_worked_on_beside_each_other():
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
     assert list(pipelined(lambda _: together.wait() >= 0, range(6), threads=3)) == [True] * 6
 
 
@@ -59,7 +59,7 @@ def test_an_error_comes_as_it_is_and_ends_the_rest():
 
 def test_few_threads_are_in_the_networks_at_once():
     inside, most, lock = 0, 0, threading.Lock()
-    full = threading.Barrier(2, timeout=10)
+    full = threading.Barrier(2, timeout=60)
 
     def network(tiles):
         nonlocal inside, most
