@@ -96,7 +96,7 @@ def _plan_archive(context: Context, archive: ArchiveConfig, found: AnnotatePlan)
         rows = labels.rows[unit]
         if not labels.is_whole(date):
             needed |= {unit, *(action.unit for action in rows)}
-        elif labels.exports[date] or labels.acquisitions[date]:
+        elif labels.exports[date] or labels.scans[date]:
             needed.add(unit)
             if context.wanted(date):
                 needed |= {action.unit for action in _plan_date(context, labels, date, found)}
@@ -151,7 +151,7 @@ def _batch(
         key=key,
         recipe=labels.recipe.digest,
         exports=tuple(labels.digests.of(path) for path in labels.exports[date]),
-        acquisitions=tuple(labels.acquisitions[date]),
+        acquisitions=tuple(labels.acquisitions(date)),
         other_statuses=others,
         layout=labels.layout,
         vocabulary=context.config.annotate.vocabulary,

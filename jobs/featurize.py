@@ -106,7 +106,7 @@ def plan(context: Context) -> FeaturizePlan:
     extractor = Extractor.of(context)
     recipe = extractor.recipe
     live = [action for action in context.store.state.stage(CELLS) if action.part]
-    fit = [action for action in live if action.components.get("crop") == SIDE]
+    fit = [action for action in live if action.fact("crop", None) == SIDE]
     parts: dict[str, Action] = {str(action.part): action for action in fit}
     other_sizes = sum(action.rows for action in live) - sum(action.rows for action in fit)
     found = FeaturizePlan([], {}, other_sizes)

@@ -18,14 +18,14 @@ def shown_images(state: State) -> dict[str, list[Action]]:
     shown: dict[str, list[Action]] = defaultdict(list)
     for action in state.stage(SCAN):
         if action.outcome == OK:
-            shown[str(action.components["image_id"])].append(action)
+            shown[str(action.fact("image_id"))].append(action)
     for acquisitions in shown.values():
         acquisitions.sort(key=_earliest)
     return dict(sorted(shown.items(), key=lambda item: _earliest(item[1][0])))
 
 
 def _earliest(action: Action) -> tuple[bool, str, str, str]:
-    path = str(action.components["relative_path"])
+    path = str(action.fact("relative_path"))
     return action.date is None, str(action.date), action.archive, path
 
 
@@ -34,7 +34,7 @@ def drop_unshown(state: State) -> None:
 
     It goes with the commit that takes the last acquisition out: a cell always has its image.
     """
-    shown = {str(a.components["image_id"]) for a in state.stage(SCAN) if a.outcome == OK}
+    shown = {str(a.fact("image_id")) for a in state.stage(SCAN) if a.outcome == OK}
     unshown = [
         action
         for stage in (SEGMENT, CELLS)

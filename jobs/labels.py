@@ -19,6 +19,7 @@ from .export_digests import ExportDigests
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable, Mapping
 
     from anabatch.config import ArchiveConfig
     from anabatch.stages.exports import PlannedExport
@@ -41,7 +42,7 @@ class ArchiveLabels:
         self.layout = context.layout(archive)
         self.vocabulary = load_vocabulary(context.config.annotate.vocabulary, self.layout)
         self.exports: dict[dt.date | None, list[str]] = defaultdict(list)
-        self.acquisitions: dict[dt.date | None, list[dict[str, Any]]] = defaultdict(list)
+        self.scans: dict[dt.date | None, list[Action]] = defaultdict(list)
         listing = context.listing(archive)
         self.recipe = annotate_recipe(self.vocabulary.digest, self.layout.labels_digest)
         context.use(self.recipe)
@@ -50,30 +51,31 @@ class ArchiveLabels:
         self.known = {action.unit: action for action in every if action.archive == archive.name}
         self.rows: dict[str, list[Action]] = defaultdict(list)
         for action in self.known.values():
-            if path := action.components.get("relative_path"):
+            if path := action.fact("relative_path", None):
                 unit = action.unit.removeprefix(WAITING).removesuffix(f"/{path}")
                 self.rows[unit].append(action)
-        awaited = {a.components["relative_path"] for a in self.known.values() if is_kept(a)}
+        awaited = {a.fact("relative_path") for a in self.known.values() if is_kept(a)}
         self.digests = ExportDigests(context, archive, awaited)
         for file in listing.exports:
             self.exports[file_date(file.relative_path, self.layout)].append(file.relative_path)
         for action in context.store.state.stage(SCAN):
             if action.archive == archive.name:
-                self.acquisitions[action.date].append(_acquisition(action))
-        for rows in self.acquisitions.values():
-            rows.sort(key=lambda row: str(row["relative_path"]))
+                self.scans[action.date].append(action)
+        for scans in self.scans.values():
+            scans.sort(key=lambda action: str(action.fact("relative_path")))
         self._statuses_of: dict[dt.date | None, _Statuses] = {}
-        self._dates_of_image: dict[str, set[dt.date | None]] = defaultdict(set)
-        for date, rows in self.acquisitions.items():
-            for row in rows:
-                self._dates_of_image[row["image_id"]].add(date)
+        self._dates_of_image = _dates_of_images(self.scans)
 
     @property
     def dates(self) -> list[dt.date | None]:
         """All dates with images, exports or labels, undated last."""
         labelled = {action.date for action in self.known.values()}
-        found = self.exports.keys() | self.acquisitions.keys() | labelled
+        found = self.exports.keys() | self.scans.keys() | labelled
         return sorted(found, key=lambda date: (date is None, str(date)))
+
+    def acquisitions(self, date: dt.date | None) -> list[dict[str, Any]]:
+        """Return the rows of a date's images that labels are made of, by path."""
+        return [_acquisition(action) for action in self.scans[date]]
 
     def unit(self, date: dt.date | None) -> str:
         """Return the unit of the action that makes a date's labels."""
@@ -82,7 +84,7 @@ class ArchiveLabels:
     def used(self, date: dt.date | None) -> dict[str, str]:
         """Return the exports that a date's labels are made of, and their SHA-256."""
         action = self.known.get(self.unit(date))
-        return dict(action.components.get(EXPORTS, {})) if action else {}
+        return dict(action.fact(EXPORTS, {})) if action else {}
 
     @property
     def known_exports(self) -> frozenset[str]:
@@ -105,12 +107,12 @@ class ArchiveLabels:
         return all(self._is_seen(one) for one in (date, *others))
 
     def _is_seen(self, date: dt.date | None) -> bool:
-        paths = [str(row["relative_path"]) for row in self.acquisitions[date]]
+        paths = [str(action.fact("relative_path")) for action in self.scans[date]]
         every = (*paths, *self.exports[date], *self.used(date))
         return not any(is_below(path, self._blind) for path in every)
 
     def _images(self, date: dt.date | None) -> set[str]:
-        return {row["image_id"] for row in self.acquisitions[date] if row["image_id"]}
+        return _images(self.scans[date])
 
     def _neighbours(self, date: dt.date | None) -> set[dt.date | None]:
         """Return the other dates that show pictures of a date."""
@@ -168,7 +170,7 @@ class ArchiveLabels:
             self.digests.forget(export.path)
         rows = annotate_exports(
             read.good,
-            self.acquisitions[date],
+            self.acquisitions(date),
             self.vocabulary,
             archive=self.archive.name,
             date=date,
@@ -187,8 +189,8 @@ class ArchiveLabels:
             recipe=self.recipe.digest,
             exports={path: self.digests.of(path).digest for path in self.exports[date]},
             acquisitions=[
-                [row["acquisition_id"], row["image_id"], row["sample"]]
-                for row in self.acquisitions[date]
+                [action.unit, action.fact("image_id"), action.fact("sample")]
+                for action in self.scans[date]
             ],
             others={image: sorted(statuses) for image, statuses in others.items()},
         )
@@ -207,14 +209,30 @@ def is_kept(action: Action) -> bool:
     return action.unit.startswith(WAITING)
 
 
+def _images(scans: Iterable[Action]) -> set[str]:
+    return {image for action in scans if (image := action.fact("image_id"))}
+
+
+def _dates_of_images(
+    scans: Mapping[dt.date | None, Iterable[Action]],
+) -> dict[str, tuple[dt.date | None, ...]]:
+    """Return the dates that show an image: of most it is one, and all of a date share the tuple."""
+    found: dict[str, tuple[dt.date | None, ...]] = {}
+    for date, actions in scans.items():
+        alone = (date,)
+        for image in _images(actions):
+            found[image] = (*found[image], date) if image in found else alone
+    return found
+
+
 def _acquisition(action: Action) -> dict[str, Any]:
-    path = str(action.components["relative_path"])
+    path = str(action.fact("relative_path"))
     return {
         "acquisition_id": action.unit,
-        "image_id": action.components["image_id"],
+        "image_id": action.fact("image_id"),
         "archive": action.archive,
         "date": action.date,
         "relative_path": path,
         "file_name": path.rpartition("/")[2],
-        "sample": action.components["sample"],
+        "sample": action.fact("sample"),
     }

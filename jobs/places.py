@@ -43,8 +43,8 @@ def gone(context: Context, files: ArchiveFiles) -> list[Action]:
         another folder under a known name.
     """
     known = [a for a in context.store.state.stage(SCAN) if a.archive == files.archive.name]
-    away = [a for a in known if a.components["relative_path"] not in files.here]
-    lost = [a for a in away if not is_below(str(a.components["relative_path"]), files.blind)]
+    away = [a for a in known if a.fact("relative_path") not in files.here]
+    lost = [a for a in away if not is_below(str(a.fact("relative_path")), files.blind)]
     if not context.accept_vanished:
         _guard(context, files.archive.name, len(known), len(away), len(lost))
     return [action for action in lost if context.wanted(action.date)]
@@ -199,9 +199,9 @@ def keep_listed(
 
 def _still_waits(files: ArchiveFiles, action: Action) -> bool:
     """Tell whether a file was deferred, or could not be read, and this run did not get to it."""
-    if action.outcome != DEFERRED and not action.components.get(UNREAD):
+    if action.outcome != DEFERRED and not action.fact(UNREAD, None):
         return False
-    path = str(action.components["relative_path"])
+    path = str(action.fact("relative_path"))
     if path in files.here:
         return not files.is_wanted(path)
     return is_below(path, files.blind)

@@ -218,17 +218,17 @@ def _goes_with(state: State, action: Action, days: set[Day]) -> bool:
     if (action.archive, action.date) not in days:
         return False
     goes = action.stage == SCAN and state.get(SCAN, action.unit) is None
-    return not goes or state.get(SEGMENT, str(action.components["image_id"])) is None
+    return not goes or state.get(SEGMENT, str(action.fact("image_id"))) is None
 
 
 def _item(image_id: str, source: Action, root: Path, recipes: tuple[str, str]) -> ImageItem:
-    pixels = float(source.components["pixels_per_reference_pixel"])
+    pixels = float(source.fact("pixels_per_reference_pixel"))
     segmented = segment_key(image_id, pixels, recipes[0])
     return ImageItem(
         image_id=image_id,
         root=root,
-        relative_path=str(source.components["relative_path"]),
-        sha256=str(source.components["file_sha256"]),
+        relative_path=str(source.fact("relative_path")),
+        sha256=str(source.fact("file_sha256")),
         pixels_per_reference_pixel=pixels,
         segment_key=segmented,
         cells_key=cells_key(segmented, recipes[1]),
@@ -239,7 +239,7 @@ def _reasons(context: Context, item: ImageItem, recipes: Recipes, place: Place) 
     """Return why an image's actions have to be done; nothing where they stand or are adopted."""
     image, state = item.image_id, context.store.state
     before = state.get(SEGMENT, image)
-    pixels = before.components.get("pixels") if before else None
+    pixels = before.fact("pixels", None) if before else None
     other_scale = Reason(
         Cause.INPUT, f"pixels per reference pixel {pixels} -> {item.pixels_per_reference_pixel}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from anabatch.archive.acquisition import acquisition_id
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anabatch.archive.listing import ListedFile
     from anabatch.config import ArchiveConfig
+    from anabatch.store.recipes import Recipe
 
     from .context import Context
 
@@ -111,7 +112,8 @@ class ArchiveFiles:
         self._settings = context.config.scan
         self._comparison = Comparison(self._settings.ignore_inode, self._settings.ignore_ctime)
         self._damage = cache(context.damage)
-        self._difference = cache(self._recipe_differs)
+        # no method of this object: that would keep it, and all it holds, after its last use
+        self._difference = cache(partial(_recipe_differs, context, self.recipe))
 
     def is_wanted(self, path: str) -> bool:
         """Whether a listed file's date is within what the run was asked for."""
@@ -156,15 +158,15 @@ class ArchiveFiles:
     def finished(self, path: str, sha256: str) -> Action | None:
         """Return a finished row for a file of these bytes that the ledger does not name."""
         rows = self._finished(path)
-        return next((row for row in rows if row.components["file_sha256"] == sha256), None)
+        return next((row for row in rows if row.fact("file_sha256") == sha256), None)
 
     def stands(self, path: str, sha256: str) -> bool:
         """Tell whether the ledger has a whole row of these bytes by the same recipe."""
         action = self._context.store.state.get(SCAN, self._unit(path))
         return (
             action is not None
-            and action.components["file_sha256"] == sha256
-            and action.components.get("recipe") == self.digest
+            and action.fact("file_sha256") == sha256
+            and action.fact("recipe", None) == self.digest
             and not self._damage(action.part)
         )
 
@@ -177,9 +179,9 @@ class ArchiveFiles:
     def _unread(self) -> dict[str, str]:
         """Why files could not be read when they were last to be, by relative path."""
         return {
-            str(action.components["relative_path"]): action.reason or ""
+            str(action.fact("relative_path")): action.reason or ""
             for action in self._context.store.state.stage(LIST)
-            if action.archive == self.archive.name and action.components.get(UNREAD)
+            if action.archive == self.archive.name and action.fact(UNREAD, None)
         }
 
     def as_read(self, file: ListedFile) -> ListedFile:
@@ -222,7 +224,7 @@ class ArchiveFiles:
             found.differences[unlike] += 1
         else:
             finished = self._finished(path)
-            known = frozenset(str(row.components["file_sha256"]) for row in finished)
+            known = frozenset(str(row.fact("file_sha256")) for row in finished)
             found.fresh.append(ToRead(file, wanted.reason, known))
 
     def _known_bytes(self, file: ListedFile) -> tuple[str | None, str]:
@@ -257,11 +259,11 @@ class ArchiveFiles:
         """Return why a row is made anew, whatever the file holds; None if that depends on its bytes."""
         if action is None:
             return Reason(Cause.NEW)
-        if other := self._difference(action.components.get("recipe")):
+        if other := self._difference(action.fact("recipe", None)):
             return other
         if damage := self._damage(action.part):
             return Reason(damage, str(action.part))
-        if action.outcome == FAILED and action.components.get(TRANSIENT):
+        if action.outcome == FAILED and action.fact(TRANSIENT, None):
             return Reason(Cause.RETRY, action.reason or "")
         return None
 
@@ -282,5 +284,6 @@ class ArchiveFiles:
     def _unit(self, path: str) -> str:
         return acquisition_id(self.archive.name, path)
 
-    def _recipe_differs(self, digest: str | None) -> Reason | None:
-        return difference(self._context.recipe(digest), self.recipe)
+
+def _recipe_differs(context: Context, now: Recipe, digest: str | None) -> Reason | None:
+    return difference(context.recipe(digest), now)

@@ -46,10 +46,8 @@ def reason(
     if action is None:
         return Reason(Cause.NEW)
     if action.key != key:
-        return difference(context.recipe(action.components.get("recipe")), recipe) or otherwise
-    if action.outcome == DEFERRED or (
-        action.outcome == FAILED and action.components.get(TRANSIENT)
-    ):
+        return difference(context.recipe(action.fact("recipe", None)), recipe) or otherwise
+    if action.outcome == DEFERRED or (action.outcome == FAILED and action.fact(TRANSIENT, None)):
         return Reason(Cause.RETRY, action.reason or "")
     damage = context.damage(action.part)
     return Reason(damage, str(action.part)) if damage else None

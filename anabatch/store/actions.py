@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from anabatch.store.keys import canonical_json
+from anabatch.store.packed import Packed, fact, pack, unpack
 
 OK = "ok"
 NO_CELLS = "no_cells"
@@ -38,7 +39,8 @@ class Action:
     reason : str or None
         Why it failed, or waits.
     components : dict
-        What the key is made of, and facts about the result.
+        What the key is made of, and facts about the result. Each asking makes a new dictionary of
+        what is kept: changing it changes nothing.
     part : str or None
         The part that holds the result, relative to the store.
     first_row, rows : int
@@ -71,6 +73,22 @@ class Action:
         """Stage and unit: the ledger holds one action for each."""
         return self.stage, self.unit
 
+    def fact(self, name: str, *default: Any) -> Any:
+        """Return one of the components, in a fraction of the time that all of them take.
+
+        Parameters
+        ----------
+        name : str
+        *default
+            What to return where there is none of that name.
+
+        Raises
+        ------
+        KeyError
+            There is none, and no default.
+        """
+        return fact(_SLOT.__get__(self), name, *default)
+
     def to_row(self) -> dict[str, Any]:
         """Return the action as a row, its components as JSON."""
         row = {name: getattr(self, name) for name in FIELDS}
@@ -86,7 +104,8 @@ class Action:
     def tombstone(self, run: str) -> Action:
         """Return the row that says that the unit is no longer there, and where it was."""
         places = ("relative_path", "image_id")
-        kept = {name: self.components[name] for name in places if name in self.components}
+        facts = self.components
+        kept = {name: facts[name] for name in places if name in facts}
         return Action(
             self.stage,
             self.unit,
@@ -106,3 +125,17 @@ class Action:
 
 FIELDS = tuple(item.name for item in fields(Action))
 """Names of an action's values, in the order in which it is made of them."""
+
+
+class _Components:
+    """The attribute of that name: packed where it is kept, and a dictionary for whoever asks."""
+
+    def __get__(self, action: Action, owner: type[Action] | None = None) -> dict[str, Any]:
+        return unpack(_SLOT.__get__(action, owner))
+
+    def __set__(self, action: Action, value: dict[str, Any] | Packed) -> None:
+        _SLOT.__set__(action, value if isinstance(value, tuple) else pack(value))
+
+
+_SLOT = Action.__dict__["components"]
+Action.components = _Components()  # type: ignore[assignment, misc]  # it stands before the slot

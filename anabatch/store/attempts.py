@@ -103,7 +103,7 @@ class Attempts:
                     by_unit[action.unit].append(action)
             self._scans[place] = dict(by_unit)
         mine = self._scans[place].get(unit, ())
-        return [action for action in mine if action.components.get("recipe") == recipe]
+        return [action for action in mine if action.fact("recipe", None) == recipe]
 
     def _by_key(self, stage: str, place: Place) -> dict[str, list[Action]]:
         if (stage, place) not in self._found:

@@ -37,7 +37,7 @@ def check(root: Path, state: State, put: tuple[Action, ...]) -> None:
     PartCorruptError
         A part is not what it was when it was written.
     """
-    shown = {str(a.components.get("image_id")) for a in state.stage(SCAN)}
+    shown = {str(a.fact("image_id", None)) for a in state.stage(SCAN)}
     totals = _rows_of_cell_parts(state)
     for action in state.stage(CELLS):
         _check_image(state, shown, action)

@@ -155,7 +155,8 @@ class Ledger:
         OSError
             The disk is failing.
         """
-        return standing_actions(self._rows())
+        with self._readable():
+            return standing_actions(*self._data())
 
     def history(self, stage: str, unit: str) -> list[tuple[int, Action]]:
         """Return what this version's files tell of one unit: revision and action, the oldest first.
@@ -182,14 +183,24 @@ class Ledger:
         return to_actions(last.filter(pa.compute.field("outcome") == GONE))
 
     def _rows(self) -> pa.Table:
-        """Read this version's files.
+        """Read this version's files."""
+        with self._readable():
+            return read_rows(*self._data())
+
+    def _data(self) -> tuple[list[Path], int]:
+        """Return this version's files, and how many rows they have."""
+        self._refuse_lost_commits()
+        return [self.folder / name for name in self.files()], self._delta.count()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise a store's errors for those of reading files.
 
         They are read by pyarrow: reading through deltalake's own datasets was seen to abort the
         process at exit.
         """
         try:
-            self._refuse_lost_commits()
-            return read_rows((self.folder / name for name in self.files()), self._delta.count())
+            yield
         except (OSError, ValueError, pa.ArrowException) as error:
             if disk := disk_error(error):
                 raise disk from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from anabatch.errors import PartCorruptError
 from anabatch.schema import table_schema, to_table
 from anabatch.store.actions import FIELDS, GONE, Action
 from anabatch.store.disk import disk_error
+from anabatch.store.packed import Packed, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 _SEPARATOR = "\x1f"
 _CHECKED = (*FIELDS, "revision")
 _ORDER = ("sequence", "first_row", "stage", "unit")
-_PARSED_AT_ONCE = 4_096
-_SUMMED_AT_ONCE = 16_384
-_MADE_AT_ONCE = 16_384
+_SUMMED_AT_ONCE = 4_096
+_MADE_AT_ONCE = 4_096
+_BUFFER = 1 << 16  # bytes, of each column of a file that is read piece by piece
 _STAGE_BITS = 16  # there are a dozen stages
 
 
@@ -67,21 +69,35 @@ def read_rows(paths: Iterable[Path], expected: int) -> pa.Table:
     OSError, pyarrow.ArrowException
         A file cannot be read.
     """
-    schema = table_schema("ledger")
+    table = _read(paths, expected, table_schema("ledger").names)
+    _refuse_wrong(table)
+    return table
+
+
+def _read(paths: Iterable[Path], expected: int, names: Sequence[str]) -> pa.Table:
+    """Read columns of files of actions."""
+    whole = table_schema("ledger")
+    schema = pa.schema([whole.field(name) for name in names])
     tables = [
-        pq.read_table(path, partitioning=None, page_checksum_verification=True).cast(schema)
+        pq.read_table(
+            path, columns=list(names), partitioning=None, page_checksum_verification=True
+        ).cast(schema)
         for path in paths
     ]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
     if table.num_rows != expected:
         message = f"it has {table.num_rows} rows, not {expected}"
         raise ValueError(message)
+    return table
+
+
+def _refuse_wrong(table: pa.Table) -> None:
+    """Raise for the first row whose checksum is not that of its other columns."""
     (wrong,) = np.nonzero(_checksums(table) != table.column("checksum").to_numpy())
     if len(wrong):
         first = table.slice(int(wrong[0]), 1).to_pylist()[0]
         message = f"the row of {first['stage']} on {first['unit']} is not what was written"
         raise ValueError(message)
-    return table
 
 
 def read_columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
@@ -128,52 +144,148 @@ def _standing(table: pa.Table) -> pa.ChunkedArray:
     return standing["place"].take(pc.sort_indices(standing, sort_keys=keys))
 
 
-def standing_actions(table: pa.Table) -> list[Action]:
-    """Return the actions that stand, of each stage and unit the newest, in the store's order."""
-    found: list[Action] = []
-    places = _standing(table)
-    for start in range(0, len(places), _MADE_AT_ONCE):  # so that no second table is in memory
-        found += to_actions(table.take(places.slice(start, _MADE_AT_ONCE)))
+def standing_actions(paths: Sequence[Path], expected: int) -> list[Action]:
+    """Return the actions that stand, of each stage and unit the newest, in the store's order.
+
+    Beside the actions there is no more of the rows in memory than what orders them, and a piece.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of actions.
+    expected : int
+        How many rows they have.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer rows, or one is not what was written.
+    OSError, pyarrow.ArrowException
+        A file cannot be read.
+    """
+    ranks, units = _ranks(_read(paths, expected, [*_ORDER, "outcome", "revision"]))
+    found: list[Any] = [None] * (int(ranks.max(initial=-1)) + 1)
+    start = 0
+    with _no_collecting():
+        for rows in (piece for path in paths for piece in _pieces(path)):
+            _refuse_wrong(rows)
+            mine = ranks[start : start + rows.num_rows]
+            start += rows.num_rows
+            stands = mine >= 0
+            made = _made(rows.filter(pa.array(stands)), units)
+            for rank, action in zip(mine[stands].tolist(), made, strict=True):
+                found[rank] = action
     return found
+
+
+def _ranks(order: pa.Table) -> tuple[NDArray[np.int64], dict[str, str]]:
+    """Return the place of every row among those that stand, below 0 if it does not, and the units."""
+    standing = _standing(order).to_numpy()
+    ranks = np.full(order.num_rows, -1, np.int64)
+    ranks[standing] = np.arange(len(standing))
+    units = pc.unique(order["unit"]).to_pylist()
+    return ranks, dict(zip(units, units, strict=True))
+
+
+def _pieces(path: Path) -> Iterator[pa.Table]:
+    """Yield the rows of a file of actions, a few at a time."""
+    schema = table_schema("ledger")
+    pool = pa.default_memory_pool()
+    with pq.ParquetFile(
+        path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER
+    ) as file:
+        for batch in file.iter_batches(_MADE_AT_ONCE, use_threads=False):
+            yield pa.Table.from_batches([batch]).cast(schema)
+            del batch
+            pool.release_unused()  # else it keeps several times what a piece takes
 
 
 def to_actions(table: pa.Table) -> list[Action]:
     """Return rows as actions, in their order.
 
-    Equal texts and dates are one object: of many actions most of them are.
+    Equal texts, numbers and dates are one object: of many actions most of them are.
     """
+    with _no_collecting():
+        return _made(table, {})
+
+
+def _made(table: pa.Table, known: Mapping[str, str]) -> list[Action]:
+    """Return rows as actions; texts that are known are the objects that are known."""
+    texts = _Texts(known)
     columns = [
-        _components(table.column(name)) if name == "components" else _values(table.column(name))
+        _components(table.column(name), texts)
+        if name == "components"
+        else _values(table.column(name), texts)
         for name in FIELDS
     ]
+    return [Action(*values) for values in zip(*columns, strict=True)]
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Make many objects of which none is garbage: looking for it takes as long as all the rest."""
     collects = gc.isenabled()
-    gc.disable()  # nothing here is garbage, and looking for it takes as long as all the rest
+    gc.disable()
     try:
-        return [Action(*values) for values in zip(*columns, strict=True)]
+        yield
     finally:
         if collects:
             gc.enable()
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+class _Texts(dict[str, str]):
+    """For every text one that is equal: the one that is known, or the first that was asked for."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, text: str) -> str:
+        found = self[text] = self._known.get(text, text)
+        return found
+
+
+class _Numbers(dict[str, Any]):
+    """For every text of a number one object."""
+
+    def __init__(self, kind: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, text: str) -> Any:
+        found = self[text] = self._kind(text)
+        return found
+
+
+def _values(column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Any]:
     if pa.types.is_integer(column.type):
         found: list[Any] = column.to_numpy().tolist()
         return found
-    if not len(column):
-        return []
-    encoded = column.dictionary_encode().combine_chunks()
-    distinct = [*encoded.dictionary.to_pylist(), None]
-    places = encoded.indices.fill_null(len(distinct) - 1).to_numpy().tolist()
+    distinct, places = _distinct(column)
+    if pa.types.is_string(column.type):
+        distinct = [texts[value] for value in distinct]
+    distinct.append(None)
     return [distinct[place] for place in places]
 
 
-def _components(column: pa.ChunkedArray) -> list[dict[str, Any]]:
-    """Parse many texts at once, so that they share the names that stand in them."""
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(column), _PARSED_AT_ONCE):
-        texts = column.slice(start, _PARSED_AT_ONCE).to_pylist()
-        found += json.loads(f"[{','.join(texts)}]")
-    return found
+def _distinct(column: pa.ChunkedArray) -> tuple[list[Any], list[int]]:
+    """Return the distinct values of a column, and where each row's is; -1 is null."""
+    if not len(column):
+        return [], []
+    encoded = column.dictionary_encode().combine_chunks()
+    return encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy().tolist()
+
+
+def _components(column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Packed]:
+    """Parse many texts at once, so that they share the names and numbers that stand in them."""
+    distinct, places = _distinct(column)
+    parsed = json.loads(
+        f"[{','.join(distinct)}]",
+        parse_int=_Numbers(int).__getitem__,
+        parse_float=_Numbers(float).__getitem__,
+    )
+    packed = [pack(facts, texts) for facts in parsed]
+    return [packed[place] for place in places]
 
 
 def _checksums(table: pa.Table) -> NDArray[np.int64]:

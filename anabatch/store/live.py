@@ -214,7 +214,7 @@ def corresponding(
 
 def _make(action: Action) -> tuple[Any, ...]:
     """Return what rows of one array must have in common: generation, extractor, or size."""
-    return tuple(action.components.get(name) for name in ("model", "extractor", "crop"))
+    return tuple(action.fact(name, None) for name in ("model", "extractor", "crop"))
 
 
 @dataclass(frozen=True, slots=True)

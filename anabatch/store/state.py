@@ -44,13 +44,11 @@ class State:
         self._in_order: dict[str, tuple[int, list[Action]]] = {}
         self._put: dict[tuple[str, str], Action] = {}
         self._deleted: dict[tuple[str, str], Action] = {}
-        self._committed: set[tuple[str, str]] = set()
         self._before: dict[tuple[str, str], Action | None] = {}
         self._highest = 0
         self._revision = 0
         for action in actions:
             self._stages[action.stage][action.unit] = action
-            self._committed.add(action.identity)
             self._highest = max(self._highest, action.sequence)
 
     @property
@@ -102,7 +100,7 @@ class State:
             self._remember(action)
             self._stages[action.stage].pop(action.unit, None)
             self._put.pop(action.identity, None)
-            if action.identity in self._committed:
+            if self._before[action.identity] is not None:  # else the ledger has never had it
                 self._deleted[action.identity] = action
 
     def _remember(self, action: Action) -> None:
@@ -135,7 +133,6 @@ class State:
     def settle(self, changes: Changes) -> None:
         """Note that changes were committed."""
         for action in changes.put:
-            self._committed.add(action.identity)
             self._before[action.identity] = action
             if self._put.get(action.identity) is action:  # else it changed again meanwhile
                 del self._put[action.identity]
@@ -143,7 +140,6 @@ class State:
             elif action.unit not in self._stages[action.stage]:
                 self._deleted[action.identity] = action
         for action in changes.delete:
-            self._committed.discard(action.identity)
             self._deleted.pop(action.identity, None)
             self._before[action.identity] = None
             if action.identity not in self._put:

@@ -1,6 +1,9 @@
 import datetime as dt
 import json
-from dataclasses import replace
+import pickle
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
 
 from anabatch.store.actions import GONE, Action
 
@@ -47,3 +50,32 @@ def test_a_tombstone_says_what_is_gone_and_where_it_was():
     assert (grave.archive, grave.date) == (found.archive, found.date)
     assert grave.components == {"relative_path": "a/b.jpg"}
     assert (grave.part, grave.rows) == (None, 0)
+
+
+def test_components_are_asked_for_together_or_one_by_one():
+    assert ACTION.components == {"b": [1, 2.5], "a": {"é": None}}
+    assert list(ACTION.components) == ["b", "a"]
+    assert ACTION.fact("a") == {"é": None}
+    assert ACTION.fact("c", 3) == 3
+    with pytest.raises(KeyError, match="c"):
+        ACTION.fact("c")
+
+
+def test_nobody_changes_an_action():
+    ACTION.components["b"].append(3)
+    ACTION.components["c"] = 1
+    assert ACTION.components == {"b": [1, 2.5], "a": {"é": None}}
+    with pytest.raises(FrozenInstanceError):
+        ACTION.components = {}
+
+
+def test_actions_are_equal_where_their_components_are():
+    assert replace(ACTION, components=ACTION.components) == ACTION
+    assert replace(ACTION, components=ACTION.components | {"c": 1}) != ACTION
+    assert replace(ACTION, components={}) == replace(ACTION, components={})
+
+
+def test_an_action_can_go_to_another_process():
+    there = pickle.loads(pickle.dumps([ACTION, ACTION]))  # noqa: S301 (our own)
+    assert there == [ACTION, ACTION]
+    assert there[0].components == ACTION.components

@@ -1,12 +1,24 @@
 import datetime as dt
+import gc
+import tracemalloc
+from dataclasses import replace
+from unittest.mock import patch
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anabatch.store import ledger_rows
 from anabatch.store.actions import GONE, Action
-from anabatch.store.ledger_rows import folded, read_rows, to_actions, write_actions
+from anabatch.store.ledger_rows import (
+    folded,
+    read_rows,
+    standing_actions,
+    to_actions,
+    write_actions,
+)
 
 ROW = Action(
     "cells",
@@ -36,14 +48,16 @@ def test_a_row_that_is_not_what_was_written_is_an_error(tmp_path, name, value):
     table = pq.read_table(tmp_path / "a")
     rows = [row | {name: value} for row in table.to_pylist()]
     pq.write_table(table.from_pylist(rows, schema=table.schema), tmp_path / "a")
-    with pytest.raises(ValueError, match="is not what was written"):
-        read_rows([tmp_path / "a"], 1)
+    for read in (read_rows, standing_actions):
+        with pytest.raises(ValueError, match="is not what was written"):
+            read([tmp_path / "a"], 1)
 
 
 def test_another_number_of_rows_is_an_error(tmp_path):
     write_actions(tmp_path / "a", [ROW], 1)
-    with pytest.raises(ValueError, match="1 rows, not 2"):
-        read_rows([tmp_path / "a"], 2)
+    for read in (read_rows, standing_actions):
+        with pytest.raises(ValueError, match="1 rows, not 2"):
+            read([tmp_path / "a"], 2)
 
 
 changes = st.lists(
@@ -58,6 +72,7 @@ changes = st.lists(
 
 @given(changes)
 def test_what_stands_is_what_a_dictionary_would_hold(tmp_path_factory, commits):
+    """In whatever pieces it is read."""
     folder = tmp_path_factory.mktemp("ledger")
     truth: dict[tuple[str, str], Action] = {}
     total = 0
@@ -78,3 +93,117 @@ def test_what_stands_is_what_a_dictionary_would_hold(tmp_path_factory, commits):
     assert all(action.outcome != GONE for action in found)
     places = [(action.sequence, action.first_row, *action.identity) for action in found]
     assert places == sorted(places)
+    for rows in (1, 3):
+        with patch.object(ledger_rows, "_MADE_AT_ONCE", rows):
+            assert standing_actions(files, total) == found
+
+
+def image(number):
+    """The three actions of an image, as a run leaves them."""
+    name, path = f"{number:032x}", f"20211213/001_SN09001/{number:03d}_0ae00987379_1_20_3_14_05.jpg"
+    common = {
+        "archive": "hard-drive",
+        "date": dt.date(2021, 12, 13),
+        "part_digest": f"{number // 40:032x}",
+        "first_row": number % 40,
+        "rows": 1,
+        "sequence": number // 40,
+        "run": "20261123T101257Z-c1bca8",
+    }
+    scanned = {
+        "dtype": "uint8",
+        "file_sha256": f"{number:064x}",
+        "height": 1040,
+        "image_id": name,
+        "mtime_ns": 1_795_428_772_325_360_987 + number,
+        "pixels_per_reference_pixel": 1.0,
+        "plate": "0ae00987379",
+        "recipe": "8020999aacf9711f7b213a45f64e5148",
+        "relative_path": path,
+        "sample": f"{2_000_000_000 + number}",
+        "size": 70_000 + number,
+        "why": "NEW",
+        "width": 1388,
+    }
+    segmented = {
+        "array": "labels_1040x1388",
+        "cell_diameter": None,
+        "cells": 41,
+        "diameter_from": "default",
+        "dropped": {},
+        "mean_nucleus_diameter": 50.0 + number / 7,
+        "nuclei": 43,
+        "pixels": 1.0,
+        "proposed": {"cells": 44, "nuclei": 45},
+        "recipe": "0e9582f08a7f82977484191e4f5e657a",
+        "why": "NEW",
+    }
+    cut = {"crop": 96, "recipe": "ba8795bb48f2c3e69019375bd751df89", "why": "NEW"}
+    return [
+        Action(stage, unit, f"{number:030x}{place:02x}", components=facts, part=part, **common)
+        for place, (stage, unit, facts, part) in enumerate(
+            (
+                ("scan", f"{number:028x}file", scanned, f"parts/acquisitions/{number // 40}"),
+                ("segment", name, segmented, f"parts/labels/{number // 40}"),
+                ("cells", name, cut, f"parts/cells/{number // 40}"),
+            )
+        )
+    ]
+
+
+def write_images(path, count):
+    actions = [action for number in range(count) for action in image(number)]
+    return actions, write_actions(path, actions, 1)
+
+
+def test_equal_texts_are_one_object(tmp_path):
+    _, count = write_images(tmp_path / "a", 90)
+    with patch.object(ledger_rows, "_MADE_AT_ONCE", 100):
+        found = standing_actions([tmp_path / "a"], count)
+    by_unit = {action.identity: action for action in found}
+    for action in found:
+        if action.stage == "scan":
+            (name,) = {action.fact("image_id")}
+            assert by_unit["segment", name].unit is name
+            assert by_unit["cells", name].unit is name
+    assert len({id(action.run) for action in found}) == 3  # pieces
+
+
+def test_equal_numbers_of_different_kinds_stay_different(tmp_path):
+    facts = {"a": 1, "b": 1.0, "c": True, "d": -0.0, "e": 0.0, "f": 2**63, "g": 1e300}
+    rows = [replace(ROW, unit=name, components={"x": value}) for name, value in facts.items()]
+    found = standing_actions([tmp_path / "a"], write_actions(tmp_path / "a", rows, 1))
+    assert {action.unit: repr(action.fact("x")) for action in found} == {
+        name: repr(value) for name, value in facts.items()
+    }
+
+
+def test_an_action_in_memory_is_small(tmp_path):
+    """With components as dictionaries, and their equal texts apart, it was 1,140 bytes."""
+    _, count = write_images(tmp_path / "a", 1_700)
+    standing_actions([tmp_path / "a"], count)  # what is made but once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        found = standing_actions([tmp_path / "a"], count)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == count == 5_100
+    assert size / count < 650
+
+
+def test_the_rows_that_actions_are_made_of_are_never_all_in_memory(tmp_path):
+    actions, count = write_images(tmp_path / "a", 1_700)
+    whole = read_rows([tmp_path / "a"], count).nbytes
+    before = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counted)
+    try:
+        with patch.object(ledger_rows, "_MADE_AT_ONCE", 64):
+            found = standing_actions([tmp_path / "a"], count)
+        most = counted.max_memory()
+    finally:
+        pa.set_memory_pool(before)
+    assert {a.identity: a for a in found} == {a.identity: a for a in actions}
+    assert most < whole

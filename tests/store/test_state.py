@@ -139,3 +139,5 @@ def test_what_is_told_before_a_commit_is_what_the_ledger_then_holds(commits):
         ledger = {u: a for u, a in ledger.items() if u not in {d.unit for d in changes.delete}}
         assert {action.unit: action for action in told.actions()} == ledger
         state.settle(changes)
+        gone = {action.unit for action in state.pending().delete}
+        assert gone == ledger.keys() - {action.unit for action in state.actions()}

@@ -1,0 +1,80 @@
+import json
+from collections import Counter
+from sys import getsizeof
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anabatch.store.packed import fact, pack, unpack
+
+numbers = st.one_of(
+    st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False)
+)
+values = st.recursive(
+    st.one_of(st.none(), numbers, st.text(max_size=8)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=12,
+)
+facts = st.dictionaries(st.sampled_from(["size", "image_id", "a/b.jpg", "", "é"]), values)
+
+
+def exact(value):
+    """A text that tells 1, 1.0 and True apart, and the order of names."""
+    return json.dumps(value)
+
+
+@given(facts)
+def test_what_is_kept_is_what_was_given(given_facts):
+    kept = pack(given_facts)
+    assert exact(unpack(kept)) == exact(given_facts)
+    for name, value in given_facts.items():
+        assert exact(fact(kept, name)) == exact(value)
+
+
+def test_a_fact_that_is_not_there_is_the_default_or_an_error():
+    kept = pack({"size": 3, "dropped": {}})
+    assert fact(kept, "width", None) is None
+    assert fact(kept, "size", None) == 3
+    assert fact(kept, "dropped", None) == {}
+    with pytest.raises(KeyError, match="width"):
+        fact(kept, "width")
+
+
+def test_what_is_given_back_is_the_callers_own():
+    own = {"sizes": [1, 2], "proposed": {"cells": 1}}
+    kept = pack(own)
+    own["sizes"].append(3)
+    found = unpack(kept)
+    found["proposed"]["cells"] = 2
+    found["size"] = 1
+    fact(kept, "sizes").append(4)
+    assert unpack(kept) == {"sizes": [1, 2], "proposed": {"cells": 1}}
+
+
+def test_other_kinds_of_values_stay_what_they_are():
+    own = {"dropped": Counter(small=2), "place": (1, [2, (3,)]), 4: "name"}
+    found = unpack(pack(own))
+    assert found == own
+    assert type(found["dropped"]) is Counter
+    assert type(found["place"][1][1]) is tuple
+
+
+def test_equal_texts_can_be_one():
+    known = "".join(["6f", "45"])
+    texts = {known: known, "b": "b"}
+    for found in (pack({"image_id": "6f" + "45"}, texts), pack({"a": ["6f" + "45"]}, texts)):
+        value = fact(found, "image_id", None) or fact(found, "a")[0]
+        assert value is known
+
+
+def test_names_are_kept_once():
+    one, other = (pack({"size": size, "proposed": {"cells": size}}) for size in (1000, 2000))
+    assert one[-1] is other[-1]
+    assert one[1][-1] is other[1][-1]
+    assert getsizeof(one) < getsizeof(unpack(one)) / 2
+
+
+def test_names_that_are_data_are_kept_no_longer_than_their_values():
+    one, other = (pack({"20211213/exp.csv": size}) for size in (1, 2))
+    assert one[-1] is not other[-1]
