@@ -10,17 +10,17 @@ whose file had changed that shortly before it was read is not trusted, and the f
 
 from __future__ import annotations
 
-import gc
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anabatch.store.disk import DISK_ERRORS
 from anabatch.store.durable import make_folder, sync_file, sync_folder
+from anabatch.store.statentries import SCHEMA, Entries, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,39 +41,7 @@ _DAY = 86_400 * _SECOND
 _GRANULARITIES = (2 * _SECOND, _SECOND)
 _TICK = 20_000_000
 _COARSEST = max(_GRANULARITIES)
-
-_SCHEMA = pa.schema(
-    [
-        ("relative_path", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("ctime_ns", pa.int64()),
-        ("inode", pa.uint64()),
-        ("sha256", pa.string()),
-        ("hashed_ns", pa.int64()),
-    ]
-)
-
-
-class Entry(NamedTuple):
-    """A file whose bytes were read.
-
-    Attributes
-    ----------
-    size, mtime_ns, ctime_ns, inode : int
-        As the file was listed before it was read.
-    sha256 : str
-        Digest of its bytes.
-    hashed_ns : int
-        When reading began, in nanoseconds since 1970.
-    """
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    sha256: str
-    hashed_ns: int
+_READ_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
@@ -140,7 +108,7 @@ class StatCache:
 
     Attributes
     ----------
-    entries : dict
+    entries : mapping
         :class:`Entry` by relative path.
     lost : str
         Why there is nothing where something was expected; empty if nothing was.
@@ -148,7 +116,7 @@ class StatCache:
         Whether there is anything to save.
     """
 
-    def __init__(self, path: Path, entries: dict[str, Entry], lost: str = "") -> None:
+    def __init__(self, path: Path, entries: Entries, lost: str = "") -> None:
         self._path = path
         self.entries = entries
         self.lost = lost
@@ -172,16 +140,13 @@ class StatCache:
         """
         path = root / CACHE / f"stat-{archive}.parquet"
         try:
-            table = pq.read_table(
-                pa.BufferReader(path.read_bytes()), page_checksum_verification=True
-            )
-            return cls(path, _entries(table))
+            return cls(path, _entries(path.read_bytes()))
         except FileNotFoundError:
-            return cls(path, {}, "is missing")
+            return cls(path, Entries(), "is missing")
         except (OSError, ValueError, RuntimeError, LookupError, MemoryError) as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise
-            return cls(path, {}, "is damaged")
+            return cls(path, Entries(), "is damaged")
 
     def put(self, file: ListedFile, sha256: str, hashed_ns: int) -> None:
         """Note that a file's bytes were read."""
@@ -205,7 +170,7 @@ class StatCache:
         entries, now = self.entries, time.time_ns()
 
         def order(path: str) -> tuple[int, str]:
-            hashed_ns = entries[path].hashed_ns
+            hashed_ns = entries.hashed_ns(path)
             return (hashed_ns if hashed_ns <= now else 0), path
 
         return sorted(paths, key=order)[:count]
@@ -220,7 +185,7 @@ class StatCache:
         temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
         try:
             pq.write_table(
-                _table(self.entries),
+                self.entries.table(),
                 temporary,
                 compression="zstd",
                 write_page_checksum=True,
@@ -235,40 +200,14 @@ class StatCache:
         self.changed = False
 
 
-def _entries(table: pa.Table) -> dict[str, Entry]:
-    if table.schema != _SCHEMA:
-        message = "the columns are not those that were written"
-        raise ValueError(message)
-    # by way of numpy: it makes Python's numbers ten times as fast as Arrow does
-    numbers = {
-        name: table.column(name).to_numpy().tolist()
-        for name in ("size", "mtime_ns", "ctime_ns", "inode", "hashed_ns")
-    }
-    rows = zip(
-        numbers["size"],
-        numbers["mtime_ns"],
-        numbers["ctime_ns"],
-        numbers["inode"],
-        table.column("sha256").to_pylist(),
-        numbers["hashed_ns"],
-        strict=True,
-    )
-    paths = table.column("relative_path").to_pylist()
-    collects = gc.isenabled()
-    gc.disable()  # nothing here is garbage, and looking for it takes most of the time
-    try:
-        return dict(zip(paths, map(Entry._make, rows), strict=True))
-    finally:
-        if collects:
-            gc.enable()
-
-
-def _table(entries: dict[str, Entry]) -> pa.Table:
-    columns = zip(*entries.values(), strict=True) if entries else [()] * (len(_SCHEMA) - 1)
-    return pa.table(
-        [
-            pa.array(values, field.type)
-            for values, field in zip((tuple(entries), *columns), _SCHEMA, strict=True)
-        ],
-        schema=_SCHEMA,
-    )
+def _entries(data: bytes) -> Entries:
+    found = Entries()
+    pool = pa.default_memory_pool()
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        if file.schema_arrow != SCHEMA:
+            message = "the columns are not those that were written"
+            raise ValueError(message)
+        for rows in file.iter_batches(_READ_AT_ONCE, use_threads=False):
+            found.extend(rows)
+            pool.release_unused()
+    return found

@@ -165,7 +165,7 @@ def test_files_that_went_are_forgotten(cache, tmp_path):
 def test_the_oldest_are_those_read_longest_ago_then_by_path(tmp_path):
     cache = StatCache.load(tmp_path, "drive")
     for path, hashed in (("d", 5), ("c", 3), ("b", 3), ("a", 9)):
-        cache.put(FILE._replace(relative_path=path), "00", hashed)
+        cache.put(FILE._replace(relative_path=path), "00" * 32, hashed)
     assert cache.oldest(["a", "b", "c", "d"], 3) == ["b", "c", "d"]
     assert cache.oldest(["a", "d"], 1) == ["d"]
     assert cache.oldest(["a"], 0) == []
@@ -175,7 +175,7 @@ def test_files_that_were_read_by_a_clock_that_ran_ahead_are_the_oldest(tmp_path)
     cache = StatCache.load(tmp_path, "drive")
     now = time.time_ns()
     for path, hashed in (("a", 5), ("b", now + 10**15), ("c", now), ("d", now + 10**17)):
-        cache.put(FILE._replace(relative_path=path), "00", hashed)
+        cache.put(FILE._replace(relative_path=path), "00" * 32, hashed)
     assert cache.oldest(["a", "b", "c", "d"], 3) == ["b", "d", "a"]
 
 
