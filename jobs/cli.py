@@ -8,6 +8,7 @@ import inspect
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -297,11 +298,16 @@ _DISK_REMEDIES = {
     errno.EIO: "The disk is failing: save what is on it, and restore the store on another.",
 }
 
+_FULL_OF_TEMPORARY_FILES = "Temporary files of large images lie there: make room, or name a folder on another disk in TMPDIR."
+
 
 def _of_the_disk(error: OSError) -> str:
     """Return a disk's error as a sentence, with its place and what to do about it."""
     number = error.errno or 0
     place = f": {error.filename}" if error.filename else ""
+    full = number in (errno.ENOSPC, errno.EDQUOT)
+    if full and error.filename == tempfile.gettempdir():
+        return f"{os.strerror(number)}{place}. {_FULL_OF_TEMPORARY_FILES}"
     return f"{os.strerror(number)}{place}. {_DISK_REMEDIES.get(number, '')}".rstrip()
 
 

@@ -42,7 +42,7 @@ class DiskImage:
     Raises
     ------
     OSError
-        There is no room for it. All of it is taken at once.
+        There is no room for it; its file name is the folder. All of it is taken at once.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class DiskImage:
         self.ndim = len(shape)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the image
         weakref.finalize(self, self._file.close)  # maps of it go on
-        _reserve(self._file, max(1, int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize))
+        size = max(1, int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize)
+        _reserve(self._file, size, folder or tempfile.gettempdir())
 
     def __getitem__(self, window: Any) -> NDArray[Any]:
         """Return a copy of a window."""
@@ -96,11 +97,12 @@ def largest(labels: NDArray[Any]) -> int:
     return max((int(band.max(initial=0)) for band in bands(labels)), default=0)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
+def _reserve(file: IO[bytes], size: int, folder: Path | str) -> None:
     """Make a file so large, of zeros; a disk that fills up later would kill who writes to a map."""
     disk = os.fstatvfs(file.fileno())
     if size > disk.f_bavail * disk.f_frsize:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {size} temporary bytes")
+        text = f"{os.strerror(errno.ENOSPC)} for {size} temporary bytes"
+        raise OSError(errno.ENOSPC, text, str(folder))
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return

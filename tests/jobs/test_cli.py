@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -179,17 +180,19 @@ def test_a_date_that_no_image_has_is_told_of(scanned, in_process, date, warned):
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "place", "words"),
     [
-        (errno.ENOSPC, "No space left on device: /store/x. The disk is full"),
-        (errno.EROFS, "Read-only file system: /store/x. The disk is read-only"),
-        (errno.EIO, "Input/output error: /store/x. The disk is failing"),
+        (errno.ENOSPC, "/store/x", "No space left on device: /store/x. The disk is full"),
+        (errno.ENOSPC, "/temporary", "No space left on device: /temporary. Temporary files of"),
+        (errno.EROFS, "/store/x", "Read-only file system: /store/x. The disk is read-only"),
+        (errno.EIO, "/store/x", "Input/output error: /store/x. The disk is failing"),
     ],
 )
-def test_an_error_of_the_disk_is_a_sentence(monkeypatch, capsys, number, words):
+def test_an_error_of_the_disk_is_a_sentence(monkeypatch, capsys, number, place, words):
     def fail():
-        raise OSError(number, os.strerror(number), "/store/x")
+        raise OSError(number, os.strerror(number), place)
 
+    monkeypatch.setattr(tempfile, "tempdir", "/temporary")
     monkeypatch.setattr(cli, "app", fail)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli.gc, "set_threshold", lambda *_: None)
@@ -212,6 +215,7 @@ def test_population_jobs_can_be_asked_to_fit_again(in_process, tmp_path, monkeyp
     assert calls == [{"refit": asked} | ({"add_new": False} if job is cluster else {})]
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_with_130(tmp_path, number):
     simulate_archive(tmp_path, images=4, seed=2, layout="dated", size=(1388, 1040))

@@ -46,8 +46,9 @@ def test_an_image_without_pixels_is_no_error():
 
 def test_all_the_room_is_taken_at_once(tmp_path):
     room = os.statvfs(tmp_path)
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(OSError, match="space") as refused:
         DiskImage((4 * room.f_blocks, room.f_frsize), np.uint8, tmp_path)
+    assert refused.value.filename == str(tmp_path)  # what there is no room in
     assert list(tmp_path.iterdir()) == []
 
 
