@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 KIND = "choice"
 
-_BOOTSTRAPS = 10
+_BOOTSTRAPS = 30
+"""Images differ more than cells: the mean of ten such fits is too rough to call a number stable by."""
+
 FEATURE_ROWS = 4_000
 """Rows of the features that are tried, at most: they are a hundred times wider than the embedding."""
 
