@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anabatch.clustering.choice import (
-    STABLE,
-    KScores,
-    KStudy,
-    SmallCluster,
-    knee,
-    score_rows,
-    study_k,
-    suggest,
-)
+from anabatch.clustering.choice import STABLE, KStudy, SmallCluster, knee, study_k, suggest
+from anabatch.clustering.scoring import KScores, score_rows
 from anabatch.reduction import reduce_tree
 from anabatch.stages.cluster_fit import new_model
 from anabatch.store.parts import Part

@@ -22,7 +22,8 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from anabatch.clustering import BatchKMeans
-from anabatch.clustering.choice import KStudy, score_rows
+from anabatch.clustering.choice import KStudy
+from anabatch.clustering.scoring import score_rows
 from anabatch.compute import task, tree
 from anabatch.config import ClusterConfig, ReportConfig
 from anabatch.report.build import build_part_report

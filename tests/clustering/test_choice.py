@@ -5,15 +5,8 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from anabatch.clustering import BatchKMeans
-from anabatch.clustering.choice import (
-    STABLE_CLUSTER,
-    KStudy,
-    best_overlaps,
-    knee,
-    score_rows,
-    study_k,
-    suggest,
-)
+from anabatch.clustering.choice import STABLE_CLUSTER, KStudy, best_overlaps, knee, study_k, suggest
+from anabatch.clustering.scoring import score_rows
 from anabatch.errors import PopulationError
 from anabatch.silhouettes import simplified_silhouette
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from anabatch.jobs import choose_k as job
 
-from anabatch.clustering.choice import KScores, KStudy, SmallCluster
+from anabatch.clustering.choice import KStudy, SmallCluster
+from anabatch.clustering.scoring import KScores
 from anabatch.stages import choose_k as stage
 from anabatch.stages.population import Generation
 

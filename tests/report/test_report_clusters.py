@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anabatch.clustering.choice import KScores, KStudy, SmallCluster
+from anabatch.clustering.choice import KStudy, SmallCluster
+from anabatch.clustering.scoring import KScores
 from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError
 from anabatch.report import (
