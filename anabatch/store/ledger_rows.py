@@ -20,14 +20,15 @@ from anabatch.store.disk import disk_error
 from anabatch.store.packed import Packed, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _SEPARATOR = "\x1f"
 _CHECKED = (*FIELDS, "revision")
-_ORDER = ("sequence", "first_row", "stage", "unit")
+_COLUMNS = (*_CHECKED, "checksum")
+_ORDERING = ("sequence", "first_row", "stage", "unit", "outcome", "revision")
 _SUMMED_AT_ONCE = 4_096
 _MADE_AT_ONCE = 4_096
 _BUFFER = 1 << 16  # bytes, of each column of a file that is read piece by piece
@@ -69,26 +70,21 @@ def read_rows(paths: Iterable[Path], expected: int) -> pa.Table:
     OSError, pyarrow.ArrowException
         A file cannot be read.
     """
-    table = _read(paths, expected, table_schema("ledger").names)
+    schema = table_schema("ledger")
+    tables = [
+        pq.read_table(path, partitioning=None, page_checksum_verification=True).cast(schema)
+        for path in paths
+    ]
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    _refuse_other_number(table.num_rows, expected)
     _refuse_wrong(table)
     return table
 
 
-def _read(paths: Iterable[Path], expected: int, names: Sequence[str]) -> pa.Table:
-    """Read columns of files of actions."""
-    whole = table_schema("ledger")
-    schema = pa.schema([whole.field(name) for name in names])
-    tables = [
-        pq.read_table(
-            path, columns=list(names), partitioning=None, page_checksum_verification=True
-        ).cast(schema)
-        for path in paths
-    ]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
-    if table.num_rows != expected:
-        message = f"it has {table.num_rows} rows, not {expected}"
+def _refuse_other_number(rows: int, expected: int) -> None:
+    if rows != expected:
+        message = f"it has {rows} rows, not {expected}"
         raise ValueError(message)
-    return table
 
 
 def _refuse_wrong(table: pa.Table) -> None:
@@ -122,26 +118,71 @@ def read_columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
 
 def folded(table: pa.Table) -> pa.Table:
     """Return the rows that stand, of each stage and unit the newest, in the store's order."""
-    return table.take(_standing(table))
+    return table.take(pa.array(_Order([table]).standing()))
 
 
-def _standing(table: pa.Table) -> pa.ChunkedArray:
-    """Return the places of the rows that stand, in the store's order."""
-    stages, units = (
-        pc.dictionary_encode(table[name]).combine_chunks().indices.to_numpy().astype(np.int64)
-        for name in ("stage", "unit")
-    )
-    distinct, codes = np.unique(units << _STAGE_BITS | stages, return_inverse=True)
-    order = np.argsort(table["revision"].to_numpy(), kind="stable")
-    newest = np.zeros(len(distinct), np.int64)
-    newest[codes[order]] = order  # of several the last is kept
-    places = table.select([*_ORDER, "outcome"]).append_column(
-        "place", pa.array(np.arange(len(codes)))
-    )
-    standing = places.take(pa.array(newest))
-    standing = standing.filter(pc.not_equal(standing["outcome"], GONE))
-    keys = [(name, "ascending") for name in _ORDER]
-    return standing["place"].take(pc.sort_indices(standing, sort_keys=keys))
+class _Order:
+    """What says which rows stand, and in which order.
+
+    Parameters
+    ----------
+    pieces : iterable of pyarrow.Table
+        Some rows after the others.
+
+    Attributes
+    ----------
+    units : dict
+        A number for every unit.
+    """
+
+    def __init__(self, pieces: Iterable[pa.Table]) -> None:
+        self.units: dict[str, int] = {}
+        self._stages: dict[str, int] = {}
+        found: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, np.int64)] for name in _ORDERING}
+        for rows in pieces:
+            for name in ("sequence", "first_row", "revision"):
+                found[name].append(rows[name].to_numpy())
+            found["unit"].append(_numbered(rows["unit"], self.units))
+            found["stage"].append(_numbered(rows["stage"], self._stages))
+            found["outcome"].append(_numbered(rows["outcome"], {GONE: 0}))
+        self._columns = {name: np.concatenate(arrays) for name, arrays in found.items()}
+
+    def __len__(self) -> int:
+        return len(self._columns["unit"])
+
+    def standing(self) -> NDArray[np.int64]:
+        """Return the places of the rows that stand, in the store's order."""
+        columns = self._columns
+        distinct, codes = np.unique(
+            columns["unit"] << _STAGE_BITS | columns["stage"], return_inverse=True
+        )
+        order = np.argsort(columns["revision"], kind="stable")
+        newest = np.zeros(len(distinct), np.int64)
+        newest[codes[order]] = order  # of several the last is kept
+        newest = newest[columns["outcome"][newest] != 0]
+        keys = (
+            _ranks(self.units)[columns["unit"][newest]],
+            _ranks(self._stages)[columns["stage"][newest]],
+            columns["first_row"][newest],
+            columns["sequence"][newest],
+        )
+        found: NDArray[np.int64] = newest[np.lexsort(keys)]
+        return found
+
+
+def _numbered(column: pa.ChunkedArray, numbers: dict[str, int]) -> NDArray[np.int64]:
+    """Return a number for every text, and note those that are new."""
+    distinct, places = _distinct(column)
+    mine = [numbers.setdefault(text, len(numbers)) for text in distinct]
+    return np.array(mine, np.int64)[np.array(places, np.intp)]
+
+
+def _ranks(texts: Iterable[str]) -> NDArray[np.int64]:
+    """Return the place of every text in their order."""
+    order = pc.sort_indices(pa.array(texts, pa.string())).to_numpy()
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
 
 
 def standing_actions(paths: Sequence[Path], expected: int) -> list[Action]:
@@ -163,11 +204,17 @@ def standing_actions(paths: Sequence[Path], expected: int) -> list[Action]:
     OSError, pyarrow.ArrowException
         A file cannot be read.
     """
-    ranks, units = _ranks(_read(paths, expected, [*_ORDER, "outcome", "revision"]))
-    found: list[Any] = [None] * (int(ranks.max(initial=-1)) + 1)
+    order = _Order(_pieces(paths, _ORDERING))
+    _refuse_other_number(len(order), expected)
+    standing = order.standing()
+    ranks = np.full(len(order), -1, np.int64)
+    ranks[standing] = np.arange(len(standing))
+    units = {unit: unit for unit in order.units}
+    del order
+    found: list[Any] = [None] * len(standing)
     start = 0
     with _no_collecting():
-        for rows in (piece for path in paths for piece in _pieces(path)):
+        for rows in _pieces(paths, _COLUMNS):
             _refuse_wrong(rows)
             mine = ranks[start : start + rows.num_rows]
             start += rows.num_rows
@@ -178,26 +225,18 @@ def standing_actions(paths: Sequence[Path], expected: int) -> list[Action]:
     return found
 
 
-def _ranks(order: pa.Table) -> tuple[NDArray[np.int64], dict[str, str]]:
-    """Return the place of every row among those that stand, below 0 if it does not, and the units."""
-    standing = _standing(order).to_numpy()
-    ranks = np.full(order.num_rows, -1, np.int64)
-    ranks[standing] = np.arange(len(standing))
-    units = pc.unique(order["unit"]).to_pylist()
-    return ranks, dict(zip(units, units, strict=True))
-
-
-def _pieces(path: Path) -> Iterator[pa.Table]:
-    """Yield the rows of a file of actions, a few at a time."""
-    schema = table_schema("ledger")
+def _pieces(paths: Iterable[Path], names: Collection[str]) -> Iterator[pa.Table]:
+    """Yield columns of files of actions, a few rows at a time."""
+    schema = pa.schema([field for field in table_schema("ledger") if field.name in names])
     pool = pa.default_memory_pool()
-    with pq.ParquetFile(
-        path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER
-    ) as file:
-        for batch in file.iter_batches(_MADE_AT_ONCE, use_threads=False):
-            yield pa.Table.from_batches([batch]).cast(schema)
-            del batch
-            pool.release_unused()  # else it keeps several times what a piece takes
+    for path in paths:
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER
+        ) as file:
+            for batch in file.iter_batches(_MADE_AT_ONCE, columns=schema.names, use_threads=False):
+                yield pa.Table.from_batches([batch]).cast(schema)
+                del batch
+                pool.release_unused()  # else it keeps several times what a piece takes
 
 
 def to_actions(table: pa.Table) -> list[Action]:

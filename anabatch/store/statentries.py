@@ -124,13 +124,9 @@ class Entries(MutableMapping[str, Entry]):
             for name, column in self._numbers.items()
         }
         digests = np.frombuffer(self._digests, f"V{_DIGEST}")[rows].tobytes()
-        texts = hexlify(digests).decode()
-        width = 2 * _DIGEST
+        ends = np.arange(len(rows) + 1, dtype=np.int32) * (2 * _DIGEST)
+        texts = pa.py_buffer(hexlify(digests))
+        sha256 = pa.StringArray.from_buffers(len(rows), pa.py_buffer(ends), texts)
         return pa.table(
-            columns
-            | {
-                "relative_path": list(self._rows),
-                "sha256": [texts[at : at + width] for at in range(0, len(texts), width)],
-            },
-            schema=SCHEMA,
+            columns | {"relative_path": list(self._rows), "sha256": sha256}, schema=SCHEMA
         )

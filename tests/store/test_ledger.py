@@ -265,7 +265,7 @@ def test_a_disk_that_fails_while_reading_is_no_damaged_ledger(ledger, monkeypatc
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     ledger = ledger.commit([action("a")], [], run="r")
-    monkeypatch.setattr(pq, "read_table", fail)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
     with pytest.raises(OSError, match="Input/output") as caught:
         ledger.actions()
     assert not isinstance(caught.value, PartCorruptError)
