@@ -15,6 +15,7 @@ from anabatch.stages import cluster as stage
 from anabatch.stages.cluster import ClusterModel, Rows
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import read_model
+from anabatch.store.generations import current
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
@@ -25,12 +26,12 @@ from .generations import (
     Kind,
     Target,
     applications,
-    current,
     drop_damaged,
     fit,
     next_generation,
     reason_to_fit,
     sources,
+    take_up,
     usable,
 )
 from .job import Job
@@ -126,7 +127,8 @@ def fit_and_assign(
     """
     kind = kind_of(subject, embedding)
     reason = reason_to_fit(context, kind, subject.found)
-    if reason or refit or add is not None:
+    anew = refit or add is not None
+    if anew or (reason and not take_up(context, JOB.name, kind, subject.found)):
         _fit(context, subject, kind, reason, start_of(context, subject, kind, add=add))
     model = usable(context, kind)
     if model is None:

@@ -16,12 +16,13 @@ from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.new_kinds import REACH_ROWS, measure_reach
 from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source
+from anabatch.store.generations import current, generations
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, cluster_unit
 from anabatch.store.recipes import difference
 
 from . import new_kinds
-from .generations import Kind, current, pilot_of, rows_of
+from .generations import Kind, pilot_of, rows_of
 
 if TYPE_CHECKING:
     from anabatch.config import ClusterConfig
@@ -76,6 +77,8 @@ class Start:
     k : int
     before : Action or None
         The generation whose numbers are kept.
+    used : int
+        One more than the highest number that was ever given.
     added : int
         Clusters that were added to those that the configuration asks for.
     warm : WarmStart or None
@@ -84,13 +87,9 @@ class Start:
 
     k: int
     before: Action | None
+    used: int = 0
     added: int = 0
     warm: WarmStart | None = field(default=None, compare=False)
-
-    @property
-    def used(self) -> int:
-        """One more than the highest number that was ever given."""
-        return int(self.before.components["used"]) if self.before else 0
 
     @property
     def basis(self) -> str:
@@ -113,20 +112,22 @@ def start_of(context: Context, subject: Subject, kind: Kind, *, add: Any = None)
     add : ndarray of float64, shape (d,), optional
         Centre of a new cluster: it is added to those of the current generation.
     """
-    before = current(context.store.state, kind.kind, kind.name)
-    if before is None:
+    every = generations(context.store.state, kind.kind, kind.name)
+    if not every:
         return Start(subject.config.k, None)
-    used = int(before.components["used"])
+    before = every[-1]
+    used = max(int(model.components["used"]) for model in every)
     # with other parameters, or another embedding, centres stand for nothing
     same = not difference(context.recipe(before.components["settings"]), kind.recipe)
     same = same and not context.damage(before.part)
     added = int(before.components.get("added", 0)) if same else 0
     if same and add is not None:
         warm = WarmStart(str(before.part), used, add)
-        return Start(int(before.components["k"]) + 1, before, added + 1, warm)
+        return Start(int(before.components["k"]) + 1, before, used, added + 1, warm)
     if same and subject.config.refit == "warm":
-        return Start(int(before.components["k"]), before, added, WarmStart(str(before.part), used))
-    return Start(subject.config.k + added, before, added)
+        warm = WarmStart(str(before.part), used)
+        return Start(int(before.components["k"]), before, used, added, warm)
+    return Start(subject.config.k + added, before, used, added)
 
 
 def fit_graph(context: Context, subject: Subject, generation: Generation, start: Start) -> Any:

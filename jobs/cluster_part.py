@@ -15,12 +15,13 @@ from anabatch.report.build import build_part_report
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
+from anabatch.store.generations import current
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL
 from anabatch.store.selection import select_cells
 
 from .cluster import fit_and_assign, kind_of
 from .cluster_fit import Subject
-from .generations import current, rows_of, sources, usable
+from .generations import rows_of, sources, usable
 
 if TYPE_CHECKING:
     from pathlib import Path

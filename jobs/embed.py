@@ -25,6 +25,7 @@ from .generations import (
     reason_to_fit,
     rows_of,
     sources,
+    take_up,
     usable,
 )
 from .job import Job
@@ -103,7 +104,7 @@ def run(context: Context, *, refit: bool = False) -> bool:
     kind = model_kind(context)
     reason = reason_to_fit(context, kind, found)
     fitted = False
-    if reason or refit:
+    if refit or (reason and not take_up(context, JOB.name, kind, found)):
         generation = next_generation(context, kind, found)
 
         def graph() -> Any:

@@ -13,11 +13,12 @@ from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
 from anabatch.store.actions import NO_CELLS, OK
+from anabatch.store.generations import current
 from anabatch.store.live import CELLS, CLUSTER, CLUSTER_MODEL, EMBED, SCAN, LivePart, cluster_unit
 from anabatch.store.recipes import Cause
 
 from . import cluster, embed
-from .generations import current, moved_rows, reason_to_fit, rows_of
+from .generations import moved_rows, reason_to_fit, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from anabatch.errors import PopulationError
 from anabatch.stages import pilots
 from anabatch.stages.population import Application, Generation, Source
 from anabatch.store.attempts import Place
+from anabatch.store.generations import current, generations
 from anabatch.store.live import CELLS, MODEL, LivePart, array_sources, live_parts
 from anabatch.store.recipes import Cause, Reason, Recipe, difference
 
@@ -104,12 +105,6 @@ def rows_of(found: tuple[Source, ...]) -> int:
     return sum(source.live.rows for source in found)
 
 
-def current(state: State, kind: str, name: str) -> Action | None:
-    """Return the newest generation of a model, or None."""
-    found = [a for a in state.stage(MODEL) if a.unit.startswith(f"{kind}/{name}/")]
-    return max(found, key=lambda action: action.unit, default=None)
-
-
 def usable(context: Context, kind: Kind) -> Action | None:
     """Return the current generation if what a fit now would differ in is its rows alone.
 
@@ -131,11 +126,58 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
         return changed
     if damage := context.damage(model.part):
         return Reason(damage, str(model.part))
-    moved, fitted = moved_rows(context, model, found)
-    share = moved / max(fitted, 1)
+    share = _moved_share(context, model, found)
     if share > kind.refit_share:
         return Reason(Cause.INPUT, f"{share:.0%} of the cells are new or gone since the last fit")
     return None
+
+
+def take_up(context: Context, job: str, kind: Kind, found: tuple[Source, ...]) -> bool:
+    """Make an earlier generation the current one where parameters were put back.
+
+    Its numbers stand again, and what it made of cell parts is found where it still lies.
+
+    Parameters
+    ----------
+    context : Context
+    job : str
+        The job that asks for it.
+    kind : Kind
+    found : tuple of Source
+        What it would be fitted on now.
+
+    Returns
+    -------
+    bool
+        Whether there is one. There is none where parameters are not what a fit is due for.
+    """
+    every = generations(context.store.state, kind.kind, kind.name)
+    if not every or not _differs(context, every[-1], kind):
+        return False
+    fitting = [
+        model
+        for model in every
+        if not _differs(context, model, kind)
+        and not context.damage(model.part)
+        and _moved_share(context, model, found) <= kind.refit_share
+    ]
+    if not fitting:
+        return False
+    model = replace(fitting[-1], sequence=context.next_sequence(), run=context.run)
+    context.store.state.put([model])
+    number = int(model.components["generation"])
+    text = f"{job}: taking up generation {number} of {kind.name} again: parameters were put back"
+    context.reporter.say("take_up", text, job=job, generation=number, model=kind.name)
+    return True
+
+
+def _differs(context: Context, model: Action, kind: Kind) -> bool:
+    return difference(context.recipe(model.components["settings"]), kind.recipe) is not None
+
+
+def _moved_share(context: Context, model: Action, found: tuple[Source, ...]) -> float:
+    moved, fitted = moved_rows(context, model, found)
+    return moved / max(fitted, 1)
 
 
 def moved_rows(context: Context, model: Action, found: tuple[Source, ...]) -> tuple[int, int]:
@@ -160,8 +202,8 @@ def next_generation(
     basis : str
         Digest of whatever else it depends on.
     """
-    model = current(context.store.state, kind.kind, kind.name)
-    number = int(model.components["generation"]) + 1 if model else 1
+    every = generations(context.store.state, kind.kind, kind.name)
+    number = 1 + max((int(model.components["generation"]) for model in every), default=0)
     return Generation(
         store=context.store.root,
         kind=kind.kind,
@@ -225,11 +267,11 @@ def fit(
 
 
 def drop_damaged(context: Context, model: Action) -> None:
-    """Take out generations that came before one and are damaged: nothing is made of them any more."""
+    """Take out a model's other generations that are damaged: nothing is made of them any more."""
     state = context.store.state
-    name = model.unit.rpartition("/")[0]
-    older = [a for a in state.stage(MODEL) if a.unit.rpartition("/")[0] == name]
-    state.delete([a for a in older if a.unit < model.unit and context.damage(a.part)])
+    kind, name, _ = model.unit.split("/")
+    others = [a for a in generations(state, kind, name) if a.unit != model.unit]
+    state.delete([a for a in others if context.damage(a.part)])
 
 
 @dataclass(frozen=True)

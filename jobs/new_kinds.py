@@ -11,9 +11,8 @@ from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.embed import embed_key
 from anabatch.stages.new_kinds import Far, Question, Reach
 from anabatch.stages.population import Generation
-from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL, cluster_unit
-
-from .generations import current
+from anabatch.store.generations import current, generations
+from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, cluster_unit
 
 if TYPE_CHECKING:
     from anabatch.config import ClusterConfig
@@ -143,8 +142,7 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     written = context.cluster.backend.compute(graph)
     if written is None:
         return False
-    older = [a for a in state.stage(MODEL) if a.unit.startswith(f"{stage.KIND}/{_name(model)}/")]
-    state.delete(older)
+    state.delete(generations(state, stage.KIND, _name(model)))
     state.put(written.actions)
     (proposal,) = written.actions
     together, images = (proposal.components[name] for name in ("together", "images"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anabatch.errors import MissingRowsError
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
+from anabatch.store.generations import current
 from anabatch.store.live import (
     ANNOTATE,
     CELLS,
@@ -23,7 +24,7 @@ from anabatch.store.recipes import Cause, Reason
 
 from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
 from .forecast import forecast, outlook
-from .generations import applications, current, reason_to_fit, rows_of, sources, usable
+from .generations import applications, reason_to_fit, rows_of, sources, usable
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anabatch.stages.population import read_model
-from anabatch.store.live import ANNOTATE, MODEL, SCAN, live_parts
+from anabatch.store.generations import current
+from anabatch.store.live import ANNOTATE, SCAN, live_parts
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -207,10 +208,8 @@ class Source:
         return image.relative_path if image else action.unit
 
     def generation(self, kind: str, name: str = "archive") -> Action | None:
-        """Return the newest generation of a population model, or None."""
-        prefix = f"{kind}/{name}/"
-        found = [a for a in self.store.state.stage(MODEL) if a.unit.startswith(prefix)]
-        return max(found, key=lambda action: action.unit, default=None)
+        """Return the current generation of a population model, or None."""
+        return current(self.store.state, kind, name)
 
     def model(self, action: Action) -> dict[str, NDArray[Any]]:
         """Read the arrays of a generation."""
