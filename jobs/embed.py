@@ -116,6 +116,7 @@ def run(context: Context, *, refit: bool = False) -> bool:
         return False
     if fitted:
         _tell_of_gamma(context, model)
+        _tell_of_components(context, model)
     drop_damaged(context, model)
     batches, reasons = applications(context, found, target(model), context.config.embed.chunk)
 
@@ -125,6 +126,19 @@ def run(context: Context, *, refit: bool = False) -> bool:
     context.execute("embed", transform_graphs(context, batches, model), len(batches), done)
     context.commit()
     return True
+
+
+def _tell_of_components(context: Context, model: Action) -> None:
+    """Warn where a fit gives fewer components than are asked for."""
+    asked, landmarks = context.config.embed.components, context.config.embed.landmarks
+    found, cells = int(model.components["components"]), int(model.components["rows"])
+    if found >= asked:
+        return
+    why = f"{cells} cells" if cells < landmarks else f"{landmarks} landmarks (embed.landmarks)"
+    text = f"embed: {found} components, and {asked} are asked for: {why} give no more"
+    wanted = context.config.cluster.components
+    text += f". Clusters use these {found}, not {wanted}" if found < wanted else ""
+    context.reporter.warn("components", text, job="embed", components=found, asked=asked)
 
 
 def _tell_of_gamma(context: Context, model: Action) -> None:

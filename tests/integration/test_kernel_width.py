@@ -1,4 +1,4 @@
-"""A kernel width that makes kernel PCA something else is said where a person looks."""
+"""A kernel PCA that is something else, or less, than what was asked for is said where a person looks."""
 
 from pathlib import Path
 
@@ -58,3 +58,19 @@ def test_a_width_of_use_is_no_matter(night):
     (model,) = [a for a in store.state.stage(MODEL) if a.unit.startswith("kpca")]
     assert model.components["gamma_median"] == pytest.approx(1)
     assert WORDS not in report
+
+
+def test_fewer_components_than_asked_for_are_told_with_the_reason(night):
+    told = [event for event in night(1, 2)[0] if event["event"] == "components"]
+    (few_cells,) = told
+    assert few_cells["level"] == "warning"
+    cells = int(few_cells["message"].split(" cells give")[0].split()[-1])
+    assert few_cells["components"] < cells < 24
+
+    (few,) = [e for e in night(landmarks=3, components=9)[0] if e["event"] == "components"]
+    assert (few["components"], few["asked"]) == (2, 9)
+    assert "3 landmarks (embed.landmarks) give no more" in few["message"]
+    assert "Clusters use these 2, not" in few["message"]
+
+    events, *_ = night(landmarks=3, components=2)
+    assert "components" not in {event["event"] for event in events}
