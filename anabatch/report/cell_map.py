@@ -19,6 +19,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from anabatch.report.colours import cluster_looks
 from anabatch.report.components import axis_names
 from anabatch.report.figures import CATEGORIES, GREY, data_uri
 from anabatch.report.members import LEAST
@@ -29,7 +30,7 @@ from anabatch.report.text import plural, printable
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
     from anabatch.report.members import Cell
     from anabatch.report.population import Located
@@ -86,7 +87,7 @@ def section(source: Source, located: Located | None) -> Section:
             "enlarged": population.enlarged,
             "axes": names,
             "sheet": _sheet(source, cells, pictured),
-            "data": _safe(_data(source, cells, located.places, pictured) | {"axes": names}),
+            "data": _safe(_data(source, located, pictured) | {"axes": names}),
             "script": Markup(script()),  # noqa: S704 -- our own file
         },
     )
@@ -124,10 +125,9 @@ def _sheet(source: Source, cells: list[Cell], pictured: dict[str, int]) -> dict[
     return {"uri": data_uri(buffer.getvalue(), "jpeg"), "columns": columns}
 
 
-def _data(
-    source: Source, cells: list[Cell], places: NDArray[np.float32], pictured: dict[str, int]
-) -> dict[str, Any]:
+def _data(source: Source, located: Located, pictured: dict[str, int]) -> dict[str, Any]:
     """Return what the script draws: every cell as whole numbers, and their names once."""
+    cells, places = located.cells, located.places
     images = list(dict.fromkeys(cell.image_id for cell in cells))
     image_places = {image: place for place, image in enumerate(images)}
     low, high = places.min(axis=0), places.max(axis=0)
@@ -146,18 +146,17 @@ def _data(
             {"file": printable(source.file_name(i)), "labels": printable(source.label_text(i))}
             for i in images
         ],
-        "colourings": _colourings(source, cells),
+        "colourings": _colourings(source, cells, located.population.clusters),
     }
 
 
-def _colourings(source: Source, cells: list[Cell]) -> list[dict[str, Any]]:
+def _colourings(source: Source, cells: list[Cell], numbers: Iterable[int]) -> list[dict[str, Any]]:
     """Return by what cells can be coloured: names, colours, and each cell's name by its place."""
     labels = [_label(source, cell.image_id) for cell in cells]
     dates = [_date(source, cell.image_id) for cell in cells]
     clusters = sorted({cell.cluster for cell in cells})
-    numbered = [
-        {"name": str(cluster), "colour": _shade(place)} for place, cluster in enumerate(clusters)
-    ]
+    looks = cluster_looks(numbers)
+    numbered = [{"name": str(cluster), "colour": looks[cluster].colour} for cluster in clusters]
     return [
         {
             "name": "cluster",
@@ -167,14 +166,6 @@ def _colourings(source: Source, cells: list[Cell]) -> list[dict[str, Any]]:
         {"name": "label", **_most_frequent(labels)},
         {"name": "date", **_in_order(dates)},
     ]
-
-
-def _shade(place: int) -> str:
-    """Return a colour: each of the report's, then darker ones of them, then lighter ones."""
-    turn, number = divmod(place, len(CATEGORIES))
-    target, share = ((0, 0), (0, 0.45), (255, 0.5))[turn % 3]
-    parts = bytes.fromhex(CATEGORIES[number].removeprefix("#"))
-    return "#" + "".join(f"{round(part + share * (target - part)):02x}" for part in parts)
 
 
 def _label(source: Source, image: str) -> str:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.embedding import gamma_warning
+from anabatch.report.colours import cluster_looks
 from anabatch.report.figures import (
     BLUE,
-    CATEGORIES,
     DARK,
     GREY,
-    MARKERS,
     WIDTH,
     Plot,
     new_figure,
@@ -106,6 +105,7 @@ def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
 def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
     cells, places = located.cells, located.places
     numbers = np.array([cell.cluster for cell in cells])
+    looks = cluster_looks(located.population.clusters)
     size = float(np.clip(20_000 / len(cells), 6, 30))  # points squared, so that few can be seen
     with style():
         figure = new_figure(WIDTH, 5.6)
@@ -116,9 +116,8 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
                 here[:, 0],
                 here[:, 1],
                 s=size,
-                color=CATEGORIES[cluster % len(CATEGORIES)],
-                # beyond the colours, marks tell clusters apart
-                marker=MARKERS[(cluster // len(CATEGORIES) + cluster) % len(MARKERS)],
+                color=looks[cluster].colour,
+                marker=looks[cluster].marker,
                 alpha=0.55,
                 linewidths=0,
                 label=str(cluster),

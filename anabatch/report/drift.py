@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.clustering.enrichment import population_stability
-from anabatch.report.figures import CATEGORIES, WIDTH, Plot, new_figure, style, to_plot
+from anabatch.report.colours import cluster_looks
+from anabatch.report.figures import BLUE, WIDTH, Plot, new_figure, style, to_plot
 from anabatch.report.section import Section
 
 if TYPE_CHECKING:
@@ -84,20 +85,20 @@ def _row(
 
 def _plot(rows: list[dict[str, Any]], numbers: list[int]) -> Plot:
     shares = 100 * np.array([row["shares"] for row in rows]).T
-    places = np.arange(len(rows))
+    places, looks = np.arange(len(rows)), cluster_looks(numbers)
     with style():
         figure = new_figure(WIDTH, 3.4)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         floor = np.zeros(len(rows))
         for number, share in zip(numbers, shares, strict=True):
-            colour = CATEGORIES[number % len(CATEGORIES)]
-            hatch = "//" if number // len(CATEGORIES) % 2 else None
-            above.bar(places, share, 0.9, floor, color=colour, label=str(number), hatch=hatch)
+            look = looks[number]
+            hatch = "//" * look.turn or None
+            above.bar(places, share, 0.9, floor, color=look.colour, label=str(number), hatch=hatch)
             floor += share
         above.set_ylabel("% of the cells")
         above.set_title("Clusters by date")
         figure.legend(loc="outside right upper", title="cluster")
-        below.bar(places, [row["distance"] for row in rows], 0.9, color=CATEGORIES[0])
+        below.bar(places, [row["distance"] for row in rows], 0.9, color=BLUE)
         below.set_ylabel("mean distance")
         step = max(1, len(rows) // 12)
         below.set_xticks(places[::step], [row["date"] for row in rows[::step]], rotation=30)
