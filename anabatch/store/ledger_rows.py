@@ -6,6 +6,7 @@ import gc
 import json
 import zlib
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from anabatch.errors import PartCorruptError
 from anabatch.schema import table_schema, to_table
 from anabatch.store.actions import FIELDS, GONE, Action
 from anabatch.store.disk import disk_error
-from anabatch.store.packed import Packed, pack
+from anabatch.store.packed import Numbers, Packed, Texts, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,8 +46,18 @@ def write_actions(path: Path, actions: Iterable[Action], revision: int) -> int:
     revision : int
         The version of the ledger that brings them.
     """
-    rows = [action.to_row() | {"revision": revision, "checksum": 0} for action in actions]
-    return write_rows(path, to_table("ledger", rows))
+    late = {"revision": revision, "checksum": 0}
+    left = iter(actions)
+    tables = [table_schema("ledger").empty_table()]
+    while some := list(islice(left, _MADE_AT_ONCE)):  # rows as dictionaries take several times more
+        tables.append(to_table("ledger", [action.to_row() | late for action in some]))
+    columns = pa.concat_tables(tables).columns
+    del tables
+    for place in range(len(columns)):  # one after the other: no column is in memory twice for long
+        columns[place] = columns[place].combine_chunks()
+    table = pa.table(columns, schema=table_schema("ledger"))
+    del columns
+    return write_rows(path, table)
 
 
 def write_rows(path: Path, table: pa.Table) -> int:
@@ -250,7 +261,7 @@ def to_actions(table: pa.Table) -> list[Action]:
 
 def _made(table: pa.Table, known: Mapping[str, str]) -> list[Action]:
     """Return rows as actions; texts that are known are the objects that are known."""
-    texts = _Texts(known)
+    texts = Texts(known)
     columns = [
         _components(table.column(name), texts)
         if name == "components"
@@ -270,30 +281,6 @@ def _no_collecting() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
-
-
-class _Texts(dict[str, str]):
-    """For every text one that is equal: the one that is known, or the first that was asked for."""
-
-    def __init__(self, known: Mapping[str, str]) -> None:
-        super().__init__()
-        self._known = known
-
-    def __missing__(self, text: str) -> str:
-        found = self[text] = self._known.get(text, text)
-        return found
-
-
-class _Numbers(dict[str, Any]):
-    """For every text of a number one object."""
-
-    def __init__(self, kind: Callable[[str], Any]) -> None:
-        super().__init__()
-        self._kind = kind
-
-    def __missing__(self, text: str) -> Any:
-        found = self[text] = self._kind(text)
-        return found
 
 
 def _values(column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Any]:
@@ -320,8 +307,8 @@ def _components(column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Packe
     distinct, places = _distinct(column)
     parsed = json.loads(
         f"[{','.join(distinct)}]",
-        parse_int=_Numbers(int).__getitem__,
-        parse_float=_Numbers(float).__getitem__,
+        parse_int=Numbers(int).__getitem__,
+        parse_float=Numbers(float).__getitem__,
     )
     packed = [pack(facts, texts) for facts in parsed]
     return [packed[place] for place in places]

@@ -11,7 +11,7 @@ from sys import intern
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Packed: TypeAlias = "tuple[Any, ...]"
 """Values, and last of all the :class:`_Shape` that says what they are."""
@@ -119,3 +119,27 @@ def _shape(names: tuple[str, ...], nested: tuple[int, ...]) -> _Shape:
         names = tuple(map(intern, names))
         found = _shapes[names, nested] = _Shape(dict, names, nested)
     return found
+
+
+class Texts(dict[str, str]):
+    """For every text one that is equal: the one that is known, or the first that was asked for."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, text: str) -> str:
+        found = self[text] = self._known.get(text, text)
+        return found
+
+
+class Numbers(dict[str, Any]):
+    """For every text of a number one object."""
+
+    def __init__(self, kind: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, text: str) -> Any:
+        found = self[text] = self._kind(text)
+        return found

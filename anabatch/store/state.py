@@ -87,26 +87,28 @@ class State:
         """Add or replace actions."""
         for action in actions:
             self._revision += 1
-            self._remember(action)
+            identity = self._remember(action)
             self._stages[action.stage][action.unit] = action
-            self._put[action.identity] = action
+            self._put[identity] = action
             self._highest = max(self._highest, action.sequence)
-            self._deleted.pop(action.identity, None)
+            self._deleted.pop(identity, None)
 
     def delete(self, actions: Iterable[Action]) -> None:
         """Take actions out."""
         for action in actions:
             self._revision += 1
-            self._remember(action)
+            identity = self._remember(action)
             self._stages[action.stage].pop(action.unit, None)
-            self._put.pop(action.identity, None)
-            if self._before[action.identity] is not None:  # else the ledger has never had it
-                self._deleted[action.identity] = action
+            self._put.pop(identity, None)
+            if self._before[identity] is not None:  # else the ledger has never had it
+                self._deleted[identity] = action
 
-    def _remember(self, action: Action) -> None:
+    def _remember(self, action: Action) -> tuple[str, str]:
         """Keep what is committed of a unit, before the first change on top of it."""
-        if action.identity not in self._before:
-            self._before[action.identity] = self.get(*action.identity)
+        identity = action.identity
+        if identity not in self._before:
+            self._before[identity] = self.get(*identity)
+        return identity
 
     def after(self, changes: Changes) -> State:
         """Return the state that the ledger shows once some of the pending changes are committed."""

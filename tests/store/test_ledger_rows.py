@@ -156,6 +156,13 @@ def write_images(path, count):
     return actions, write_actions(path, actions, 1)
 
 
+def test_a_file_is_the_same_in_whatever_pieces_its_rows_are_made(tmp_path):
+    write_images(tmp_path / "a", 100)
+    with patch.object(ledger_rows, "_MADE_AT_ONCE", 7):
+        write_images(tmp_path / "b", 100)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_equal_texts_are_one_object(tmp_path):
     _, count = write_images(tmp_path / "a", 90)
     with patch.object(ledger_rows, "_MADE_AT_ONCE", 100):
