@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from anabatch.errors import ConfigurationError, MissingRowsError
 from anabatch.schema import table_schema, validate
-from anabatch.store.conditions import alone, explained, parsed
+from anabatch.store.conditions import alone, explained, holding, parsed
 from anabatch.store.history import read_annotations
 from anabatch.store.live import (
     ANNOTATE,
@@ -111,7 +111,7 @@ class StoreTable:
                     parsed(connection, where)
                 connection.register(self.name, reader)
                 relation = connection.table(self.name)
-                relation = relation.filter(where) if where else relation
+                relation = holding(relation, where) if where else relation
                 relation = relation.limit(limit) if limit is not None else relation
                 found: pa.Table = relation.to_arrow_table()
             except duckdb.Error as error:

@@ -32,6 +32,13 @@ _CLOCK_WORDS = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 )
 _CLOCK_MACROS = frozenset({"ago", "pg_conf_load_time", "pg_postmaster_start_time"})
+_OF_MANY_ROWS = re.compile(r"cannot contain (?:aggregates|window functions)|UNNEST not supported")
+_KINDS = {"VARCHAR": "a text", '"NULL"': "nothing", "DATE": "a date"} | dict.fromkeys(
+    ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UBIGINT", "HUGEINT", "FLOAT", "DOUBLE"),
+    "a number",
+)
+"""What values of DuckDB's types are to a reader."""
+_AS_BEHIND_WHERE = "Give a condition as it stands behind WHERE."
 _CURLY = "\u2018\u2019\u201a\u201c\u201d\u201e"  # as word processors make of straight quotes
 
 
@@ -60,11 +67,34 @@ def parsed(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
     tree = json.loads(answer)
     if any(node["class"] == "SUBQUERY" for node in nodes(tree)):
         what = f"{where!r} is no condition, but asks a query of its own"
-        raise ConfigurationError(what, "Give a condition as it stands behind WHERE.")
+        raise ConfigurationError(what, _AS_BEHIND_WHERE)
     condition: dict[str, Any] = (
         {} if tree["error"] else tree["statements"][0]["node"]["where_clause"]
     )
     return condition
+
+
+def holding(relation: duckdb.DuckDBPyRelation, where: str) -> duckdb.DuckDBPyRelation:
+    """Return those rows of a relation for which a condition holds; nothing is evaluated yet.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation
+    where : str
+
+    Raises
+    ------
+    ConfigurationError
+        It gives a number or a text, which DuckDB would take for true wherever it can.
+    duckdb.Error
+        It is no condition over these columns. :func:`explained` says what is wrong.
+    """
+    found = relation.filter(where)
+    (kind,) = relation.project(f"({where}\n)").types  # a line end ends a comment
+    if str(kind) != "BOOLEAN":
+        what = f"{where!r} is no condition: it gives {_KINDS.get(str(kind), str(kind))}"
+        raise ConfigurationError(what, f"Compare it with something, as in: {where.strip()} = ...")
+    return found
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
@@ -141,9 +171,16 @@ def explained(
     """
     first = str(error).partition("\n")[0].partition(" Error: ")
     reason = (first[2] or first[0]).rstrip(".")
-    remedy = ""
+    remedy = _AS_BEHIND_WHERE if isinstance(error, duckdb.ParserException) else ""
     if unknown := _NO_COLUMN.search(str(error)):
         reason, remedy = _of_no_column(unknown[1], where, columns)
+    elif _OF_MANY_ROWS.search(reason):
+        what = f"{where!r} asks for many rows at once, and a condition sees one alone"
+        return ConfigurationError(what, _AS_BEHIND_WHERE)
+    elif remedy and "syntax error" not in reason:  # DuckDB tells how it looks at a condition
+        return ConfigurationError(
+            f"{where!r} is no condition over {over}, or more than one", remedy
+        )
     return ConfigurationError(f"{reason}: {where!r} cannot be evaluated over {over}", remedy)
 
 

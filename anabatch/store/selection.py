@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from anabatch.schema import completed, table_schema
-from anabatch.store.conditions import alone, explained, parsed, refuse_chance
+from anabatch.store.conditions import alone, explained, holding, parsed, refuse_chance
 from anabatch.store.denials import refuse_denials
 from anabatch.store.live import CELLS, LivePart
 from anabatch.store.parts import Part
@@ -49,9 +49,9 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
     Raises
     ------
     ConfigurationError
-        It is no condition over these columns; asks for other tables; gives something else every time,
-        as `random()` does, or another day, as `now()`; or denies a label, as `label <> 'x'`, which
-        would hold for every image that has another one as well.
+        It is no condition over these columns, but a number or a text; asks for other tables; gives
+        something else every time, as `random()` does, or another day, as `now()`; or denies a label,
+        as `label <> 'x'`, which would hold for every image that has another one as well.
     PartCorruptError
         A part cannot be read.
     """
@@ -87,7 +87,7 @@ def _places(
     joined = connection.sql("SELECT * FROM cell_rows JOIN images USING (image_id)")
     if _LABEL.search(where):
         joined = joined.project(f"*, {_ANY_LABEL}")
-    return joined.filter(where).project('"part", "row"').distinct().to_arrow_table()
+    return holding(joined, where).project('"part", "row"').distinct().to_arrow_table()
 
 
 def selection_columns() -> list[str]:

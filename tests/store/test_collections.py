@@ -156,6 +156,11 @@ def test_sql_that_is_none_is_the_users_error(store, where):
         store.table("cells").query(where)
 
 
+def test_a_query_takes_no_number_for_a_condition(store):
+    with pytest.raises(ConfigurationError, match="'area_px' is no condition: it gives a number"):
+        store.table("cells").query("area_px")
+
+
 def test_a_query_sees_the_table_and_no_file(store, tmp_path):
     (tmp_path / "x.txt").write_text("12")
     table = store.table("clusters")

@@ -228,19 +228,44 @@ def test_dates_are_told_from_dates(made):
     ("where", "words"),
     [
         ("area_px >", "syntax error"),
-        ("area_px > 3; DROP TABLE images", "modifiers"),
+        ("area_px > 3; DROP TABLE images", "is no condition over the cells, or more than one"),
+        ("area_px > 3 LIMIT 3", "is no condition over the cells, or more than one"),
+        ("area_px > 3 ORDER BY row", "is no condition over the cells, or more than one"),
+        ("area_px > 3, row > 1", "is no condition over the cells, or more than one"),
+        ("WHERE area_px > 3", "is no condition over the cells, or more than one"),
         ("area_px > (SELECT avg(area_px) FROM cell_rows)", "a query of its own"),
         ("image_id IN (SELECT image_id FROM images)", "a query of its own"),
         ("EXISTS (FROM read_csv('/etc/passwd'))", "a query of its own"),
         ("area_px > 1) OR (TRUE", "syntax error"),
-        ("sum(area_px) > 3", "aggregates"),
-        ("label", "Could not convert"),
+        ("count(*) > 1", "asks for many rows at once"),
+        ("sum(area_px) > 3", "asks for many rows at once"),
+        ("row_number() OVER () < 3", "asks for many rows at once"),
     ],
 )
 def test_what_is_no_condition_is_refused_in_a_line(made, where, words):
     with pytest.raises(ConfigurationError, match=words) as raised:
         chosen(made, where)
-    assert "\n" not in str(raised.value)
+    assert repr(where) in raised.value.what
+    assert "\n" not in raised.value.what
+    assert raised.value.remedy == "Give a condition as it stands behind WHERE."
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        ("area_px", "a number"),
+        ("area_px + 1 -- more", "a number"),
+        ("scale", "a number"),
+        ("label", "a text"),
+        ("date", "a date"),
+        ("NULL", "nothing"),
+        ("labels", r"VARCHAR\[\]"),
+    ],
+)
+def test_what_only_gives_a_value_selects_nothing(made, where, kind):
+    with pytest.raises(ConfigurationError, match=f"is no condition: it gives {kind}") as raised:
+        chosen(made, where)
+    assert raised.value.remedy == f"Compare it with something, as in: {where} = ..."
 
 
 @pytest.mark.parametrize(
