@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.clustering.enrichment import Enrichment, enriched_labels
-from anabatch.report.population import (
+from anabatch.report.measures import (
     BRIGHTNESS,
     CELL,
     MITOTIC,

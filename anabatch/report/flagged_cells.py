@@ -10,10 +10,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from anabatch.cell_flags import FLAGS
+from anabatch.report.measures import MITOTIC, cell_measures, coded, scales
 from anabatch.report.section import Section
 from anabatch.report.source import AXES
-from anabatch.store.live import CELLS, SEGMENT, live_parts, read_live_rows
+from anabatch.store.live import CELLS, live_parts, read_live_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,15 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from anabatch.report.source import Source
-
-_DIAMETER = "diameter"
-_MEANS = {
-    _DIAMETER: "nucleus_major_px",
-    "brightness": "nucleus_mean_intensity",
-    "ratio": "nucleus_cytoplasm_ratio",
-    "solidity": "nucleus_solidity",
-}
-"""Measures whose means are shown, and the columns of the cells table that they are."""
 
 _NONE = ("", "no label")
 _DIVIDING = 10
@@ -43,21 +37,17 @@ class Sums:
     ----------
     cells, flagged, unrecorded : int
         All; those with a flag; those whose flags were not recorded.
-    judged, mitotic : int
-        Cells that were judged by their nucleus, and those found to divide.
     flags : Counter
         Cells by flag.
     measured : Counter
         Cells that have a measure, by measure.
     totals : dict
-        Sums of the measures; diameters in reference pixels.
+        Sums of the measures, by name.
     """
 
     cells: int = 0
     flagged: int = 0
     unrecorded: int = 0
-    judged: int = 0
-    mitotic: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     measured: Counter[str] = field(default_factory=Counter)
     totals: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -67,8 +57,6 @@ class Sums:
         self.cells += other.cells
         self.flagged += other.flagged
         self.unrecorded += other.unrecorded
-        self.judged += other.judged
-        self.mitotic += other.mitotic
         self.flags.update(other.flags)
         self.measured.update(other.measured)
         for measure, total in other.totals.items():
@@ -80,9 +68,14 @@ class Sums:
         return self.totals[measure] / number if number else None
 
     @property
-    def mitotic_share(self) -> float | None:
-        """Dividing cells among those judged; None if none was."""
-        return self.mitotic / self.judged if self.judged else None
+    def judged(self) -> int:
+        """Cells that were judged by their nucleus."""
+        return self.measured[MITOTIC]
+
+    @property
+    def mitotic(self) -> int:
+        """Those found to divide."""
+        return round(self.totals[MITOTIC])
 
 
 def section(source: Source) -> Section:
@@ -109,26 +102,23 @@ def sums_by_image(source: Source) -> dict[str, Sums]:
     """Add up all live cells, image by image."""
     found: dict[str, Sums] = defaultdict(Sums)
     state = source.store.state
-    scales = {a.unit: a.components.get("pixels") for a in state.stage(SEGMENT)}
+    scale = scales(source)
     for live in live_parts(state, CELLS):
-        _add_part(found, read_live_rows(source.store.root, live, CELLS), scales)
+        _add_part(found, read_live_rows(source.store.root, live, CELLS), scale)
     return dict(found)
 
 
-def _add_part(found: dict[str, Sums], table: pa.Table, scales: Mapping[str, float | None]) -> None:
-    wanted = [(name, how) for name in (*_MEANS.values(), "mitotic") for how in ("sum", "count")]
-    groups = table.group_by("image_id").aggregate([*wanted, ([], "count_all")])
-    for row in groups.to_pylist():
-        image = found[row["image_id"]]
-        image.cells += row["count_all"]
-        image.judged += row["mitotic_count"]
-        image.mitotic += row["mitotic_sum"] or 0
-        scale = scales.get(row["image_id"])
-        for measure, column in _MEANS.items():
-            unit = scale if measure == _DIAMETER else 1.0
-            if unit is not None:  # without the size of its pixels there is no diameter
-                image.measured[measure] += row[f"{column}_count"]
-                image.totals[measure] += (row[f"{column}_sum"] or 0.0) / unit
+def _add_part(found: dict[str, Sums], table: pa.Table, scale: Mapping[str, float | None]) -> None:
+    images, places = coded(table, "image_id")
+    for image, cells in zip(images, np.bincount(places, minlength=len(images)), strict=True):
+        found[image].cells += int(cells)
+    for measure, values in cell_measures(table, scale).items():
+        known = np.isfinite(values)
+        counts = np.bincount(places[known], minlength=len(images)).tolist()
+        totals = np.bincount(places[known], values[known], len(images)).tolist()
+        for image, count, total in zip(images, counts, totals, strict=True):
+            found[image].measured[measure] += count
+            found[image].totals[measure] += total
     _add_flags(found, table)
 
 

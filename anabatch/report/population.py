@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from anabatch.report import measures
 from anabatch.report.members import LEAST, Cell, Chunk, Members, Tally, smallest
 from anabatch.schema import completed
 from anabatch.store.live import (
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 5_000
 """Cells that are plotted, and those that small clusters lack among them."""
-
-NUCLEUS, CELL, BRIGHTNESS = "nucleus", "cell", "brightness"
-NUCLEUS_BRIGHTNESS, MITOTIC = "nucleus_brightness", "mitotic"
-"""Names of what is told of a cluster's cells on average."""
 
 
 @dataclass
@@ -102,16 +99,7 @@ class Population:
         ]
 
 
-_COLUMNS = [
-    "cell_id",
-    "image_id",
-    "source_dtype",
-    "nucleus_area_px",
-    "area_px",
-    "mean_intensity",
-    "nucleus_mean_intensity",
-    "mitotic",
-]
+_COLUMNS = ["cell_id", *measures.COLUMNS]
 
 
 def read_population(source: Source, model: Action) -> Population:
@@ -129,6 +117,7 @@ def read_population(source: Source, model: Action) -> Population:
     # not 0 to k - 1: a refit retires numbers and gives new ones; a cluster without cells counts too
     numbers = source.model(model)["cluster_numbers_"].tolist()
     population.clusters = {number: Members() for number in sorted(numbers)}
+    scale = measures.scales(source)
     for live in live_parts(source.store.state, CELLS):
         action = source.store.state.get(CLUSTER, cluster_unit(live.path, name))
         if action is None and name != CLUSTER_MODEL:
@@ -136,7 +125,7 @@ def read_population(source: Source, model: Action) -> Population:
         if action is None or action.components["generation"] != population.generation:
             population.without += live.rows
         elif live.rows:
-            chunk = _read(source, live, action)
+            chunk = _read(source, live, action, scale)
             _add(population, chunk, source.config.cells_per_cluster)
             population.dates[action.date].update(chunk.clusters.tolist())
             population.distances[action.date].add(chunk.distances.astype(np.float64))
@@ -150,7 +139,7 @@ def _count_images(chunk: Chunk) -> int:
     return int(len(names) > 0) + int(np.count_nonzero(names[1:] != names[:-1]))
 
 
-def _read(source: Source, live: LivePart, action: Action) -> Chunk:
+def _read(source: Source, live: LivePart, action: Action, scale: dict[str, float | None]) -> Chunk:
     rows = live.indices()
     root = source.store.root
     columns = ["cluster", "distance"]
@@ -158,7 +147,7 @@ def _read(source: Source, live: LivePart, action: Action) -> Chunk:
     selected = clusters.column("cluster").to_numpy() >= 0
     rows, clusters = rows[selected], clusters.filter(pa.array(selected))
     cells = completed(CELLS, Part(root, live.path).rows(CELLS, _COLUMNS), _COLUMNS).take(rows)
-    images = _coded(cells, "image_id")
+    images = measures.coded(cells, "image_id")
     return Chunk(
         live.path,
         rows,
@@ -166,38 +155,8 @@ def _read(source: Source, live: LivePart, action: Action) -> Chunk:
         np.asarray(images[0], dtype=np.str_)[images[1]],
         clusters.column("cluster").to_numpy(),
         clusters.column("distance").to_numpy(),
-        _measures(source, cells, images),
+        measures.cell_measures(cells, scale),
     )
-
-
-def _coded(cells: pa.Table, name: str) -> tuple[list[str], NDArray[np.int32]]:
-    """Return a column's distinct values, and the place of every row's among them."""
-    column = cells.column(name).combine_chunks().dictionary_encode()
-    return column.dictionary.to_pylist(), column.indices.to_numpy()
-
-
-def _measures(
-    source: Source, cells: pa.Table, images: tuple[list[str], NDArray[np.int32]]
-) -> dict[str, Any]:
-    """Return what is told of the clusters, by name: sizes in reference pixels, brightness in % of white."""
-    known = source.pixels_per_reference_pixel
-    pixels = np.array([known.get(image, 1.0) for image in images[0]], np.float64)[images[1]]
-    kinds, places = _coded(cells, "source_dtype")
-    white = np.array([np.iinfo(kind).max for kind in kinds], dtype=np.float64)[places]
-
-    def column(name: str) -> NDArray[np.float64]:
-        values = cells.column(name).cast(pa.float64(), safe=False)
-        return np.array(values.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-    nuclei = column("nucleus_area_px")
-    nuclei[nuclei == 0] = np.nan
-    return {
-        NUCLEUS: nuclei / pixels**2,
-        CELL: column("area_px") / pixels**2,
-        BRIGHTNESS: 100 * column("mean_intensity") / white,
-        NUCLEUS_BRIGHTNESS: 100 * column("nucleus_mean_intensity") / white,
-        MITOTIC: column("mitotic"),
-    }
 
 
 def _add(population: Population, chunk: Chunk, keep: int) -> None:

@@ -58,7 +58,7 @@ def test_all_figures_colour_a_cluster_alike(twelve, monkeypatch):
     """Both maps and the bars of dates, with numbers that share a remainder by 8."""
     from matplotlib.axes import Axes
 
-    drawn = {"scatter": {}, "bar": {}}
+    drawn: dict[str, dict[str, str]] = {"scatter": {}, "bar": {}}
     for name, seen in drawn.items():
         real = getattr(Axes, name)
 
@@ -83,6 +83,7 @@ def test_all_figures_colour_a_cluster_alike(twelve, monkeypatch):
 
 def test_a_cluster_that_a_map_does_not_show_keeps_its_colour(twelve):
     located = locate(twelve, read_population(twelve, twelve.generation("kmeans")))
+    assert located is not None
     (shown,) = [
         one
         for one in cell_map._colourings(twelve, located.cells[:1], located.population.clusters)

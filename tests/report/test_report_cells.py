@@ -186,8 +186,9 @@ def test_nuclei_are_averaged_by_label_in_reference_pixels(finished, paths):
     axes = {axis["axis"]: axis["rows"] for axis in facts["axes"]}
     (sums,) = [row["sums"] for row in axes["pattern"] if row["label"] == "speckled"]
     assert sums.cells == len(here) == 11
-    assert sums.mean("diameter") == pytest.approx(here.nucleus_major_px.mean() / 2)
-    assert sums.mean("brightness") == pytest.approx(here.nucleus_mean_intensity.mean())
+    assert sums.mean("nucleus") == pytest.approx(here.nucleus_major_px.mean() / 2)
+    expected = 100 * here.nucleus_mean_intensity.mean() / 255
+    assert sums.mean("nucleus_brightness") == pytest.approx(expected)
     assert sums.mean("solidity") == pytest.approx(here.nucleus_solidity.mean())
     assert [row["sums"].cells for row in axes["status"]] == [33]
 
@@ -208,7 +209,7 @@ def test_dividing_cells_are_counted_among_those_judged(unsealed, paths):
         {"file": paths[0], "labels": "homogeneous, positive", "mitotic": 3, "judged": 10}
     ]
     (row,) = [r for r in facts["axes"][0]["rows"] if r["label"] == "homogeneous"]
-    assert row["sums"].mitotic_share == pytest.approx(3 / 10)
+    assert row["sums"].mean("mitotic") == pytest.approx(3 / 10)
 
 
 def test_cells_that_were_cut_before_flags_were_recorded_are_counted_apart(
@@ -221,7 +222,7 @@ def test_cells_that_were_cut_before_flags_were_recorded_are_counted_apart(
     border = next(row for row in facts["flags"] if row["flag"] == "touches_border")
     assert border["share"] == border["cells"] / 10
     axis = next(axis for axis in facts["axes"] if axis["axis"] == "pattern")
-    means = {row["label"]: row["sums"].mean("diameter") for row in axis["rows"]}
+    means = {row["label"]: row["sums"].mean("nucleus") for row in axis["rows"]}
     assert means["homogeneous"] is None
     frame = unsealed.store.table("cells").to_pandas()
     assert frame.mitotic.isna().sum() == 23

@@ -46,22 +46,16 @@ def test_means_of_a_cluster_are_those_of_its_cells(full):
     for row in facts["rows"]:
         here = cells[cells.cluster == row["number"]]
         assert row["cells"] == len(here)
-        assert row["cell"] == pytest.approx(here.area_px.mean())
-        nuclei = here.nucleus_area_px[here.nucleus_area_px > 0]
-        assert row["nucleus"] == pytest.approx(nuclei.mean())
+        # two pixels make a reference pixel
+        assert row["cell"] == pytest.approx(here.major_px.mean() / 2)
+        assert row["nucleus"] == pytest.approx(here.nucleus_major_px.mean() / 2)
         assert row["brightness"] == pytest.approx(100 * here.mean_intensity.mean() / 255)
+        nuclei = 100 * here.nucleus_mean_intensity.mean() / 255
+        assert row["nucleus_brightness"] == pytest.approx(nuclei)
         judged = here.mitotic.dropna()
         assert row["judged"] == len(judged)
         expected = judged.astype(float).mean() if len(judged) else None
         assert row["mitotic"] == (pytest.approx(expected) if len(judged) else None)
-
-
-def test_pixels_of_doubled_images_are_brought_to_the_reference(full):
-    source = source_of(full)
-    before = population_of(source).clusters[0].measures["cell"].mean
-    doubled = dict.fromkeys(source.pixels_per_reference_pixel, 2.0)
-    source.__dict__["pixels_per_reference_pixel"] = doubled
-    assert population_of(source).clusters[0].measures["cell"].mean == pytest.approx(before / 4)
 
 
 def test_a_tally_leaves_out_what_is_not_known():
