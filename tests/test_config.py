@@ -167,6 +167,52 @@ def test_a_bad_file_is_refused_by_name_and_key(tmp_path, text, words):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            {"embed": {"gamma": -1}},
+            "embed.gamma has to be a number above 0 or 'auto', and is -1",
+        ),
+        (
+            {"embed": {"gamma": "wide"}},
+            "embed.gamma has to be a number or 'auto', and is \"wide\"",
+        ),
+        ({"embed": {"gamma": [1]}}, "embed.gamma has to be a number or 'auto', and is [1]"),
+        ({"embed": {"gamma": {"a": 1}}}, "embed.gamma has to be a number or 'auto', "),
+        ({"compute": {"gpus": -1}}, "compute.gpus has to be 0 or more or 'all', and is -1"),
+        ({"compute": {"gpus": 1.5}}, "compute.gpus has to be a whole number or 'all', "),
+        (
+            {"cluster": {"method": "x"}},
+            "cluster.method has to be 'kmeans', 'lloyd' or 'mixture', and is \"x\"",
+        ),
+        ({"cluster": {"k": 1, "restarts": True}}, "cluster.restarts has to be a whole number, "),
+        ({"segment": {"tile": 100}}, "segment.tile has to be a multiple of 16, and is 100"),
+        ({"segment": {"tile_overlap": 0.7}}, "tile_overlap has to be a number below 0.5, "),
+        ({"scan": {"rehash_share": 2}}, "scan.rehash_share has to be 1 or less, and is 2"),
+        ({"scan": {"ignore_inode": 1}}, "scan.ignore_inode has to be true or false, and is 1"),
+        ({"embed": {"gama": 1}}, "embed.gama is not known"),
+        ({"embed": 3}, "embed has to be a table, and is 3"),
+        ({"annotate": {"vocabulary": 3}}, "annotate.vocabulary has to be a path, and is 3"),
+        ({"archives": [{"name": "a"}]}, "test: archives.0.path is missing"),
+        ({"archives": 3}, "archives has to be a list, and is 3"),
+        (
+            {"segment": {"diameter": "auto", "recipe": "watershed"}},
+            "test: segment: diameter = 'auto' estimates by",
+        ),
+        ({"archives": [{"name": "a", "path": "x"}] * 2}, "test: archive names are used twice: a"),
+    ],
+)
+def test_a_bad_value_is_told_once_with_what_the_key_takes(section, said):
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config({"store": "s"} | section, "test")
+    assert said in caught.value.what
+    key = said.split(" has to be ")[0] if " has to be " in said else said
+    assert caught.value.what.count(key) == 1
+    for word in ("pydantic", "constrained", "literal[", "Input", "Value error", "<class"):
+        assert word not in caught.value.what
+
+
 def test_a_file_that_is_not_there_says_how_to_get_one(tmp_path):
     with pytest.raises(ConfigurationError, match="anabatch init"):
         load_config(tmp_path / "none.toml")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from anabatch.config.problems import problems
 from anabatch.config.whole import Config
 from anabatch.errors import ConfigurationError
 
@@ -70,11 +71,7 @@ def parse_config(raw: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(step) for step in item['loc']) or 'configuration'}: {item['msg']}"
-            for item in error.errors()
-        )
-        what = f"{source}: {problems}"
+        what = f"{source}: {problems(error, raw)}"
         raise ConfigurationError(what, "Correct the values named.") from error
 
 
