@@ -23,20 +23,25 @@ from anabatch.report import (
     new_kind,
     number_of_clusters,
     overview,
+    part_overview,
     proposals,
     quarantine,
 )
+from anabatch.report.footing import warned
 from anabatch.report.population import locate, read_population
 from anabatch.report.source import News, Source
 from anabatch.report.templating import environment
 from anabatch.store.durable import replace_text
+from anabatch.store.live import CLUSTER_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from anabatch.config import ReportConfig
+    from anabatch.report.population import Located, Population
     from anabatch.report.section import Section
+    from anabatch.store.actions import Action
     from anabatch.store.root import Store
 
 
@@ -125,13 +130,10 @@ def build_part_report(
     located = locate(source, population)
     title = f"{name}: cells where {model.components.get('where', '')}"
     sections = [
-        gallery.section(source, population),
-        cluster_profiles.section(source, population),
-        cluster_labels.section(source, population, model),
-        cell_map.section(source, located),
-        components.section(source, located),
-        number_of_clusters.section(source, name),
-        drift.section(source, population, model),
+        part_overview.section(source, population, model),
+        *_of_clusters(source, population, model, located),
+        _of_numbers(source, name),
+        warned(source, model, drift.section(source, population, model)),
     ]
     return _write(out, title, sections)
 
@@ -160,14 +162,32 @@ def _sections(source: Source) -> list[Section]:
         proposals.section(source),
         cell_ledger.section(source),
         flagged_cells.section(source),
+        *_of_clusters(source, population, model, located),
+        _of_numbers(source, CLUSTER_MODEL),
+        warned(source, model, drift.section(source, population, model)),
+        warned(source, model, new_kind.section(source)),
+        cluster_parts.section(source),
+        log.section(source),
+    ]
+
+
+def _of_clusters(
+    source: Source, population: Population | None, model: Action | None, located: Located | None
+) -> list[Section]:
+    """Return the sections that show clusters, and on which embedding they stand if it is not this one."""
+    sections = [
         gallery.section(source, population),
         cluster_profiles.section(source, population),
         cluster_labels.section(source, population, model),
         cell_map.section(source, located),
-        components.section(source, located),
-        number_of_clusters.section(source, "archive"),
-        drift.section(source, population, model),
-        new_kind.section(source),
-        cluster_parts.section(source),
-        log.section(source),
     ]
+    mapped = components.section(source, located)  # without cells on it, it shows no clusters
+    return [
+        *(warned(source, model, section) for section in sections),
+        warned(source, model if located else None, mapped),
+    ]
+
+
+def _of_numbers(source: Source, name: str) -> Section:
+    section = number_of_clusters.section(source, name)
+    return warned(source, source.generation("choice", name), section)

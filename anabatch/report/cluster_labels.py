@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anabatch.report.figures import DARK, WIDTH, Plot, bar_names, new_figure, style, to_plot
+from anabatch.report.footing import making
 from anabatch.report.section import Section
 from anabatch.report.source import AXES
-from anabatch.report.text import number as spaced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def section(source: Source, population: Population | None, model: Action | None)
         "Clusters and labels",
         "cluster_labels.html",
         {
-            "facts": _facts(model),
+            "facts": making(source, model),
             "numbers": numbers,
             "sizes": [_size(population, number) for number in numbers],
             "total": population.size,
@@ -62,18 +62,6 @@ def section(source: Source, population: Population | None, model: Action | None)
             ],
         },
     )
-
-
-def _facts(model: Action) -> dict[str, str]:
-    facts = model.components
-    return {
-        "generation": str(facts["generation"]),
-        "fitted by run": model.run,
-        "clusters": str(facts["k"]),
-        "components used": str(facts["components"]),
-        "cells fitted on": spaced(int(facts["rows"])),
-        "mean squared distance": f"{float(facts['mean_squared_distance']):.4g}",
-    }
 
 
 def _size(population: Population, number: int) -> dict[str, Any]:

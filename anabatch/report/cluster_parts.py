@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anabatch.report.footing import footing, method_of
 from anabatch.report.section import Section
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, MODEL
 
@@ -17,12 +18,8 @@ def section(source: Source) -> Section:
     prefix = "kmeans/"
     models = [a for a in source.store.state.stage(MODEL) if a.unit.startswith(prefix)]
     names = sorted({a.unit.split("/")[1] for a in models} - {CLUSTER_MODEL})
-    embedding = source.generation("kpca")
-    rows = []
-    for name in names:
-        model = source.generation("kmeans", name)
-        if model is not None:
-            rows.append(_row(source, name, model, embedding))
+    found = [(name, source.generation("kmeans", name)) for name in names]
+    rows = [_row(source, name, model) for name, model in found if model is not None]
     if not rows:
         return Section(
             "parts",
@@ -35,9 +32,7 @@ def section(source: Source) -> Section:
     return Section("parts", "Clusters of parts of the archive", "cluster_parts.html", facts)
 
 
-def _row(source: Source, name: str, model: Action, embedding: Action | None) -> dict[str, object]:
-    recipe = source.store.state.get("recipe", str(model.components["settings"]))
-    fitted = recipe.components["models"].get("embedding") if recipe else None
+def _row(source: Source, name: str, model: Action) -> dict[str, object]:
     prefix = f"{name}:"
     assigned = [a for a in source.store.state.stage(CLUSTER) if a.unit.startswith(prefix)]
     return {
@@ -45,8 +40,8 @@ def _row(source: Source, name: str, model: Action, embedding: Action | None) -> 
         "where": model.components.get("where", ""),
         "cells": sum(int(a.components.get("selected", 0)) for a in assigned),
         "k": int(model.components["k"]),
-        "method": model.components.get("method", "kmeans"),
+        "method": method_of(model),
         "generation": int(model.components["generation"]),
         "run": model.run,
-        "old": embedding is None or fitted != embedding.part_digest,
+        "old": not footing(source, model).stands,
     }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from anabatch.report.footing import footing
 from anabatch.report.section import Section
 from anabatch.report.text import number, plural
 from anabatch.store.live import CELLS, SEGMENT
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 
 def section(source: Source) -> Section:
     """Gather the headline numbers."""
-    provenance = {
+    facts = {"tiles": _tiles(source), "provenance": provenance(source)}
+    return Section("overview", "At a glance", "overview.html", facts)
+
+
+def provenance(source: Source) -> dict[str, str]:
+    """Return where a report comes from: names and values."""
+    return {
         "store": str(source.store.root),
         "store version": str(source.store.version),
         "run": source.run or "not named",
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "anabatch": version("anabatch"),
     }
-    return Section(
-        "overview",
-        "At a glance",
-        "overview.html",
-        {"tiles": _tiles(source), "provenance": provenance},
-    )
 
 
 def _tiles(source: Source) -> list[dict[str, Any]]:
@@ -40,7 +41,6 @@ def _tiles(source: Source) -> list[dict[str, Any]]:
     cells = sum(action.rows for action in state.stage(CELLS))
     segmented = sum(action.part is not None for action in state.stage(SEGMENT))
     labels = {pair for pairs in source.labels.values() for pair in pairs}
-    model = source.generation("kmeans")
     return [
         _tile("images", len(source.images), f"in {plural(len(source.scans), 'file')}"),
         _tile(
@@ -50,11 +50,7 @@ def _tiles(source: Source) -> list[dict[str, Any]]:
         ),
         _tile("labels in use", len(labels), f"on {plural(len(source.labels), 'image')}"),
         _tile("cells", cells, f"in {plural(segmented, 'segmented image')}"),
-        _tile(
-            "clusters",
-            model.components["k"] if model else None,
-            f"generation {model.components['generation']}" if model else "not computed yet",
-        ),
+        _clusters(source),
         _tile(
             "in quarantine",
             len(failures),
@@ -62,6 +58,16 @@ def _tiles(source: Source) -> list[dict[str, Any]]:
             warn=bool(failures),
         ),
     ]
+
+
+def _clusters(source: Source) -> dict[str, Any]:
+    model = source.generation("kmeans")
+    if model is None:
+        return _tile("clusters", None, "not computed yet")
+    stand = footing(source, model).stands
+    note = f"generation {model.components['generation']}"
+    note = note if stand else f"{note}, not on the current embedding"
+    return _tile("clusters", model.components["k"], note, warn=not stand)
 
 
 def _span(first: dt.date, last: dt.date) -> str:

@@ -20,8 +20,10 @@ class Section:
     facts : dict
     absent : str
         Why there is nothing to show; empty when there is. It takes the template's place.
+    warning : str
+        What is wrong with what it shows; empty when nothing is.
     command : str
-        The command that makes what is absent.
+        The command that makes what is absent, or anew what the warning is of.
     """
 
     anchor: str
@@ -29,4 +31,5 @@ class Section:
     template: str
     facts: dict[str, Any] = field(default_factory=dict)
     absent: str = ""
+    warning: str = ""
     command: str = ""

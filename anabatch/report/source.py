@@ -135,16 +135,6 @@ class Source:
         return found
 
     @cached_property
-    def pixels_per_reference_pixel(self) -> dict[str, float]:
-        """Source pixels that make a reference pixel, by image."""
-        facts = (action.components for action in self.scans)
-        return {
-            str(one["image_id"]): float(one["pixels_per_reference_pixel"])
-            for one in facts
-            if one.get("image_id") and one.get("pixels_per_reference_pixel")
-        }
-
-    @cached_property
     def groups(self) -> dict[str, str]:
         """The group of every image: images of other groups share no serum and no picture with it."""
         table = self.store.table("acquisitions").to_arrow().select(["image_id", "group"])

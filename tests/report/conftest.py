@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +26,14 @@ from anabatch.store.live import (
     CELLS,
     CLUSTER,
     EMBED,
+    MODEL,
     SCAN,
     SEGMENT,
     cluster_unit,
     live_parts,
 )
 from anabatch.store.parts import Part, PartWriter
+from anabatch.store.recipes import Recipe
 from anabatch.store.root import Store, create_store, open_store
 
 if TYPE_CHECKING:
@@ -253,7 +255,12 @@ class Laboratory:
         ]
         model = BatchKMeans(len(numbers)).fit(np.concatenate(rows)).renumber(numbers)
         facts = {"k": len(numbers), "components": 4, "inertia": 1.0, "mean_squared_distance": 0.5}
-        written = self._generation("kmeans").write(model.to_arrays(), facts)
+        settings = {"k": len(numbers), "components": 4, "restarts": 10, "seed": 0}
+        (embedding,) = [a for a in self.state.stage(MODEL) if a.unit.startswith("kpca/")]
+        recipe = Recipe(CLUSTER, 1, settings, {"embedding": str(embedding.part_digest)})
+        self.state.put([recipe.action(self.run)])
+        generation = replace(self._generation("kmeans"), settings=recipe.digest)
+        written = generation.write(model.to_arrays(), facts)
         self.state.put(written.actions)
         for live, values in zip(lives, rows, strict=True):
             self._clusters(live.path, *model.distances(values))

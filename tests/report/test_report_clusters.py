@@ -302,6 +302,6 @@ def test_a_part_has_a_report_of_its_own(full, tmp_path):
     page = out.read_text(encoding="utf-8")
     assert "&lt;b&gt;x&lt;/b&gt;" in page
     assert "<b>x" not in page
-    assert page.count("<section") == 7
+    assert page.count("<section") == 8
     whole = build_report(full.store, tmp_path / "r.html", config=ReportConfig())
     assert "mine" in whole.read_text(encoding="utf-8")

@@ -1,0 +1,141 @@
+"""How clusters were made, and on which embedding they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from anabatch.report.text import number
+from anabatch.store.generations import generations
+from anabatch.store.live import CLUSTER_MODEL
+from anabatch.store.recipes import RECIPE
+
+if TYPE_CHECKING:
+    from anabatch.report.section import Section
+    from anabatch.report.source import Source
+    from anabatch.store.actions import Action
+
+_EMBEDDING = "kpca"
+_METHODS = {
+    "kmeans": "k-means in mini-batches",
+    "lloyd": "k-means in passes over all cells",
+    "mixture": "a mixture of Gaussians with diagonal covariances",
+}
+_RESULTS = {
+    "kmeans": ("These clusters were made", ""),
+    "choice": ("These numbers of clusters were tried", " --choose-k 2..12"),
+}
+_UNKNOWN = "not known any more"
+_SHOWN_APART = ("k", "components", "method", "where")
+
+
+@dataclass(frozen=True)
+class Footing:
+    """The embedding that clusters stand on.
+
+    Attributes
+    ----------
+    fitted : int or None
+        Its generation; None if nobody knows it any more.
+    current : int or None
+        Generation of the current embedding; None if there is none.
+    stands : bool
+        Whether it is the current one.
+    """
+
+    fitted: int | None
+    current: int | None
+    stands: bool
+
+    @property
+    def text(self) -> str:
+        """The embedding in words."""
+        name = _UNKNOWN if self.fitted is None else f"generation {self.fitted}"
+        return name if self.stands else f"{name}, which is not the current one"
+
+    def warning(self, what: str) -> str:
+        """Return what is to be said where results are shown; empty if they stand on the current one.
+
+        Parameters
+        ----------
+        what : str
+            The results, and that they were made, as the sentence begins.
+        """
+        if self.stands:
+            return ""
+        now = "is none now" if self.current is None else f"is generation {self.current} now"
+        if self.fitted is None:
+            return f"{what} on an embedding that is {_UNKNOWN}. The embedding {now}."
+        return f"{what} on generation {self.fitted} of the embedding, which {now}."
+
+
+def footing(source: Source, model: Action) -> Footing:
+    """Return what clusters stand on.
+
+    Parameters
+    ----------
+    source : Source
+    model : Action
+        A generation of a cluster model.
+    """
+    known = generations(source.store.state, _EMBEDDING, CLUSTER_MODEL)
+    recipe = _recipe(source, model)
+    digest = recipe["models"].get("embedding") if recipe else None
+    fitted = [one for one in known if one.part_digest == digest]
+    current = known[-1] if known else None
+    return Footing(
+        int(fitted[-1].components["generation"]) if fitted else None,
+        int(current.components["generation"]) if current else None,
+        current is not None and current.part_digest == digest,
+    )
+
+
+def _recipe(source: Source, model: Action) -> dict[str, Any] | None:
+    found = source.store.state.get(RECIPE, str(model.components["settings"]))
+    return found.components if found else None
+
+
+def warned(source: Source, model: Action | None, section: Section) -> Section:
+    """Return a section with a warning where what it shows is of another embedding.
+
+    Parameters
+    ----------
+    source : Source
+    model : Action or None
+        The clusters that it shows, or what was found of their number; None if there are none.
+    section : Section
+    """
+    if model is None or section.absent:
+        return section
+    kind, name = model.unit.split("/")[:2]
+    what, option = _RESULTS[kind]
+    part = "" if name == CLUSTER_MODEL else f" --name {name}"
+    warning = footing(source, model).warning(what)
+    command = f"anabatch cluster{part}{option}"
+    return replace(section, warning=warning, command=command) if warning else section
+
+
+def method_of(model: Action) -> str:
+    """Return the method that made clusters, as the configuration names it."""
+    return str(model.components.get("method", "kmeans"))
+
+
+def making(source: Source, model: Action) -> dict[str, str]:
+    """Return how clusters were made: names and values."""
+    facts, method = model.components, method_of(model)
+    recipe = _recipe(source, model)
+    parameters = recipe["parameters"] if recipe else {}
+    others = [
+        f"{name} = {parameters[name]}" for name in sorted(parameters.keys() - {*_SHOWN_APART})
+    ]
+    return {
+        "method": f"{method}, {_METHODS[method]}" if method in _METHODS else method,
+        "clusters (k)": str(facts["k"]),
+        "components used": str(facts["components"]),
+        "other parameters": ", ".join(others) or _UNKNOWN,
+        "generation": str(facts["generation"]),
+        "fitted by run": model.run,
+        "cells fitted on": number(int(facts["rows"])),
+        "embedding": footing(source, model).text,
+        "mean squared distance, embedding's units": f"{float(facts['mean_squared_distance']):.4g}",
+    }

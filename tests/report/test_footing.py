@@ -1,0 +1,163 @@
+"""How clusters were made, and the warning over clusters of another embedding."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from anabatch.config import ReportConfig
+from anabatch.report.build import build_part_report, build_report
+from anabatch.report.footing import footing, making
+from anabatch.report.source import Source
+from anabatch.stages import choose_k
+from anabatch.store.actions import Action
+from anabatch.store.live import CELLS, MODEL
+from anabatch.store.recipes import Recipe
+
+OF_CLUSTERS = {"gallery", "profiles", "clusters", "map", "components", "drift"}
+
+
+def source_of(laboratory):
+    return Source(laboratory.store, ReportConfig(), None, (), {})
+
+
+def embed_anew(laboratory, number=2):
+    """Fit the embedding a second time, and leave the clusters as they are."""
+    before = source_of(laboratory).generation("kpca")
+    newer = replace(
+        before,
+        unit=f"kpca/archive/{number:06d}",
+        components=before.components | {"generation": number},
+        part_digest="f" * 32,
+        sequence=laboratory.state.next_sequence(),
+    )
+    laboratory.state.put([newer])
+
+
+def name_part(laboratory, method="mixture"):
+    """Give the archive's clusters a second name, as if they were of a part."""
+    model = source_of(laboratory).generation("kmeans")
+    settings = {"k": 3, "components": 4, "restarts": 7, "method": method, "where": "area_px > 3"}
+    (embedding,) = [a for a in laboratory.state.stage(MODEL) if a.unit == "kpca/archive/000001"]
+    recipe = Recipe("cluster", 1, settings, {"embedding": str(embedding.part_digest)})
+    facts = {"where": "area_px > 3", "method": method, "settings": recipe.digest}
+    named = replace(model, unit="kmeans/mine/000001", components=model.components | facts)
+    assigned = [
+        replace(a, unit=a.unit.replace("archive:", "mine:"))
+        for a in laboratory.state.stage("cluster")
+    ]
+    laboratory.state.put([recipe.action("run-1"), named, *assigned])
+
+
+def sections(page):
+    """Return the text of every section, by anchor."""
+    found = re.findall(r'<section id="([^"]*)">(.*?)</section>', page, re.DOTALL)
+    return {anchor: " ".join(re.sub(r"<[^>]*>", " ", text).split()) for anchor, text in found}
+
+
+@pytest.fixture
+def report(full, tmp_path):
+    """Write the report, or that of a part; return its sections."""
+
+    def write(name=None):
+        out = tmp_path / "r.html"
+        if name:
+            build_part_report(full.store, out, name=name, config=ReportConfig(), run="run-9")
+        else:
+            build_report(full.store, out, config=ReportConfig())
+        return sections(out.read_text(encoding="utf-8"))
+
+    return write
+
+
+def test_clusters_of_the_current_embedding_carry_no_warning(report):
+    assert not [name for name, text in report().items() if "were made on" in text]
+
+
+def test_all_sections_with_clusters_of_another_embedding_say_so(full, report):
+    embed_anew(full)
+    found = report()
+    warning = (
+        "These clusters were made on generation 1 of the embedding, which is generation 2 now. "
+        "anabatch cluster makes"
+    )
+    warned = {name for name, text in found.items() if warning in text}
+    assert warned == OF_CLUSTERS
+    assert "not on the current embedding" in found["overview"]
+
+
+def test_an_embedding_without_clusters_on_its_map_is_not_warned_of(full, report):
+    embed_anew(full)
+    embedded = full.state.stage("embed")
+    full.state.put([replace(a, components=a.components | {"model": "gone"}) for a in embedded])
+    warned = {name for name, text in report().items() if "These clusters were made on" in text}
+    assert warned == OF_CLUSTERS - {"map", "components"}
+
+
+def test_numbers_that_were_tried_on_another_embedding_say_so(full):
+    stood = source_of(full).generation("kmeans").components["settings"]
+    tried = Action(MODEL, f"{choose_k.KIND}/archive/000001", "k", components={"settings": stood})
+    assert footing(source_of(full), tried).stands
+    embed_anew(full)
+    stands = footing(source_of(full), tried)
+    assert (
+        stands.warning("They were")
+        == "They were on generation 1 of the embedding, which is generation 2 now."
+    )
+
+
+def test_an_embedding_that_is_taken_up_again_makes_clusters_stand(full):
+    model = source_of(full).generation("kmeans")
+    embed_anew(full)
+    assert not footing(source_of(full), model).stands
+    first = full.state.get(MODEL, "kpca/archive/000001")
+    full.state.put([replace(first, sequence=full.state.next_sequence())])
+    assert footing(source_of(full), model).stands
+
+
+def test_clusters_of_which_the_embedding_is_not_known_say_so(full, report):
+    model = source_of(full).generation("kmeans")
+    full.state.put([replace(model, components=model.components | {"settings": "0" * 32})])
+    found = report()
+    assert "made on an embedding that is not known any more" in found["gallery"]
+    assert "other parameters not known any more" in found["clusters"]
+
+
+def test_the_report_of_a_part_says_how_and_from_what_its_clusters_were_made(full, report):
+    name_part(full)
+    found = report("mine")
+    assert next(iter(found)) == "overview"
+    told = found["overview"]
+    cells = sum(action.rows for action in full.state.stage(CELLS))
+    assert (
+        f"{cells} cells of 3 images, of the {cells} in the store: those where area_px &gt; 3 ."
+        in told
+    )
+    for fact in (
+        "mixture, a mixture of Gaussians with diagonal covariances",
+        "restarts = 7",
+        "generation 1",
+        str(full.store.root),
+        f"store version {full.store.version}",
+        "run-9",
+    ):
+        assert fact in told, fact
+    assert re.search(r"written 20\d\d-\d\d-\d\d \d\d:\d\d UTC", told)
+    assert "mixture" in found["clusters"]
+
+
+@pytest.mark.parametrize("method", ["kmeans", "lloyd", "mixture"])
+def test_every_method_has_words(full, method):
+    name_part(full, method)
+    source = source_of(full)
+    text = making(source, source.generation("kmeans", "mine"))["method"]
+    assert text.startswith(f"{method}, ")
+
+
+def test_a_part_of_another_embedding_names_its_own_command(full, report):
+    name_part(full)
+    embed_anew(full)
+    found = report("mine")
+    assert "anabatch cluster --name mine makes" in found["gallery"]
+    assert "generation 1, which is not the current one" in found["overview"]
+    assert "not the current one : anabatch cluster --name mine" in report()["parts"]
