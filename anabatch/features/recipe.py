@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 LBP_VERSION = 1
 """Of the algorithm; raised when the same crops have other local binary patterns than before."""
 
-# Parameters that came later: at these values they are left out, so that features of before stand.
-_AS_BEFORE = {
+AS_BEFORE = {
     "extractor": "vgg16",
     "channels": "grey",
     "pooling": "flatten",
     "precision": "float32",
 }
+"""Parameters that came later: at these values they are left out, so that features of before stand."""
 
 
 def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def features_parameters(config: FeaturizeConfig) -> dict[str, Any]:
     return {
         name: value
         for name, value in parameters.items()
-        if name not in _AS_BEFORE or value != _AS_BEFORE[name]
+        if name not in AS_BEFORE or value != AS_BEFORE[name]
     }
 
 

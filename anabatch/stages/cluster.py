@@ -29,6 +29,8 @@ KIND = "kmeans"
 
 _POLICIES = frozenset({"refit_share", "refit", "new_kinds", "least_new"})
 """Parameters that say when a model is fitted, and not what it is."""
+_AS_BEFORE = {"method": "kmeans"}
+"""What was called by no name before there were others: recipes leave it out."""
 
 
 def cluster_recipe(config: ClusterConfig, embedding: str, where: str = "") -> Recipe:
@@ -43,11 +45,11 @@ def cluster_recipe(config: ClusterConfig, embedding: str, where: str = "") -> Re
         The condition that selects the cells; empty for all.
     """
     parameters = config.model_dump(mode="json", exclude=set(_POLICIES))
-    if config.method == "kmeans":  # as it was called before there were others
+    if config.method == _AS_BEFORE["method"]:
         del parameters["method"]
     if where:
         parameters["where"] = where
-    return Recipe(CLUSTER, VERSION, parameters, {"embedding": embedding})
+    return Recipe(CLUSTER, VERSION, parameters, {"embedding": embedding}, unsaid=_AS_BEFORE)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anabatch.features.extractors import extractor_for
-from anabatch.features.recipe import features_parameters, features_weights
+from anabatch.features.recipe import AS_BEFORE, features_parameters, features_weights
 from anabatch.stages.planned import as_planned
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
@@ -63,7 +63,8 @@ class FeaturizeBatch:
 
 def featurize_recipe(config: FeaturizeConfig) -> Recipe:
     """Return what determines features beside the crops; the weights are read for it."""
-    return Recipe(FEATURIZE, VERSION, features_parameters(config), features_weights(config))
+    parameters, weights = features_parameters(config), features_weights(config)
+    return Recipe(FEATURIZE, VERSION, parameters, weights, unsaid=AS_BEFORE)
 
 
 def featurize_key(cells: str, recipe: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anabatch.store.actions import Action
 from anabatch.store.keys import action_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 RECIPE = "recipe"
 """The ledger's stage of recipes; their unit is their digest."""
@@ -72,12 +72,17 @@ class Recipe:
         Parameters by name; values that JSON can hold.
     models : mapping
         Digests of weights and of tables, by what they are for.
+    unsaid : mapping
+        Values of parameters that are left out of `parameters` where they have them: what was called
+        by no name before there were others. They only tell people what has changed, and are in no
+        digest and in no row.
     """
 
     stage: str
     version: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    unsaid: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def digest(self) -> str:
@@ -119,19 +124,42 @@ def difference(old: Recipe | None, new: Recipe) -> Reason | None:
         return None
     if old.version != new.version:
         return Reason(Cause.CODE, f"version {old.version} -> {new.version}")
-    if changed := ", ".join(_changes(old.models, new.models, digests=True)):
-        return Reason(Cause.MODEL, changed)
-    return Reason(Cause.PARAM, ", ".join(_changes(old.parameters, new.parameters, digests=False)))
+    before, after = ({**new.unsaid, **recipe.parameters} for recipe in (old, new))
+    models = _changes(old.models, new.models, digests=True)
+    # what only one of them has came or went with something that both have, as weights with an extractor
+    both = [*_shared(_changes(before, after)), *_shared(models)]
+    every = [*models, *_changes(old.parameters, new.parameters)]
+    is_model = any(change in models for change in both or every)
+    detail = ", ".join(str(change) for change in both or every)
+    return Reason(Cause.MODEL if is_model else Cause.PARAM, detail)
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, digests: bool) -> Iterator[str]:
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if before != after:
-            yield f"{name} {_shown(before, digests)} -> {_shown(after, digests)}"
+class _Change(NamedTuple):
+    """What has changed, as it is shown; None where a recipe lacks it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.before or 'none'} -> {self.after or 'none'}"
 
 
-def _shown(value: Any, digest: bool) -> str:  # noqa: FBT001 (how to show it)
+def _changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, digests: bool = False
+) -> list[_Change]:
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    return [
+        _Change(name, _shown(old.get(name), digests), _shown(new.get(name), digests))
+        for name in names
+    ]
+
+
+def _shared(changes: list[_Change]) -> list[_Change]:
+    return [change for change in changes if None not in (change.before, change.after)]
+
+
+def _shown(value: Any, digest: bool) -> str | None:  # noqa: FBT001 (how to show it)
     if value is None:
-        return "none"
+        return None
     return str(value)[:_SHOWN_DIGITS] if digest else str(value)

@@ -127,7 +127,7 @@ def test_another_k_or_method_fits_it_again_and_keeps_numbers(archive):
     *_, before = frames(archive)
     events = cluster(archive, name="golgi", method="mixture")
     (fit,) = [event for event in events if event["event"] == "fit"]
-    assert fit["reason"] == "PARAM method none -> mixture"
+    assert fit["reason"] == "PARAM method kmeans -> mixture"
     _, _, after = frames(archive)
     assert set(after.generation) == {2}
     assert (before.cluster.to_numpy() == after.cluster.to_numpy()).mean() > 0.5

@@ -37,6 +37,54 @@ def test_what_changed_is_named_with_old_and_new(other, said):
     assert str(difference(BASE, other)) == said
 
 
+VGG16 = {"batch": 64, "pooling": "average"}
+UNSAID = {"extractor": "vgg16", "precision": "float32", "pooling": "flatten"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "models", "said"),
+    [
+        (
+            VGG16,
+            VGG16 | {"precision": "bfloat16"},
+            ("a", "a"),
+            "PARAM precision float32 -> bfloat16",
+        ),
+        (
+            VGG16 | {"precision": "bfloat16"},
+            VGG16,
+            ("a", "a"),
+            "PARAM precision bfloat16 -> float32",
+        ),
+        (VGG16, {"batch": 64}, ("a", "a"), "PARAM pooling average -> flatten"),
+        ({"batch": 64}, {"extractor": "lbp"}, ("a", ""), "PARAM extractor vgg16 -> lbp"),
+        ({"extractor": "lbp"}, {"batch": 64}, ("", "a"), "PARAM extractor lbp -> vgg16"),
+        (
+            {"batch": 64},
+            {"extractor": "mine"},
+            ("a", "b"),
+            "MODEL extractor vgg16 -> mine, weights aaaaaaaa -> bbbbbbbb",
+        ),
+        (VGG16, VGG16, ("a", ""), "MODEL weights aaaaaaaa -> none"),
+        # written out all the same: nothing that could be named has changed, and it has another digest
+        (VGG16 | {"extractor": "vgg16"}, VGG16, ("a", "a"), "PARAM extractor vgg16 -> none"),
+    ],
+)
+def test_what_goes_without_saying_is_named_by_its_value(old, new, models, said):
+    weights = [{"weights": digit * 32} if digit else {} for digit in models]
+    before = Recipe("featurize", 1, old, weights[0])
+    after = Recipe("featurize", 1, new, weights[1], unsaid=UNSAID)
+    found = difference(Recipe.from_action(before.action("run-1")), after)
+    assert str(found) == said
+
+
+def test_what_goes_without_saying_is_in_no_digest_and_in_no_row():
+    more = Recipe(BASE.stage, BASE.version, BASE.parameters, BASE.models, unsaid=UNSAID)
+    assert more == BASE
+    assert more.action("run-1") == BASE.action("run-1")
+    assert BASE.digest == "83a0d7ffa9255e396872d6905bab8123"
+
+
 def test_equal_recipes_do_not_differ_whatever_the_order():
     same = Recipe("segment", 1, {"tile": 224, "diameter": 60.0}, {"nuclei": "a" * 32})
     assert difference(BASE, same) is None
