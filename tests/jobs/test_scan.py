@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gc
 import os
 import shutil
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,6 +135,24 @@ def test_an_unchanged_archive_is_not_read_and_nothing_is_done(lab, reads, monkey
     assert len(list((lab.store / "runs").iterdir())) == runs
 
 
+def test_what_was_known_of_files_goes_with_the_scan(lab, monkeypatch):
+    """At once: what hangs in a circle of references stays in memory for the rest of a night."""
+    seen, load = [], stale.StatCache.load
+
+    def remembered(*arguments):
+        cache = load(*arguments)
+        seen.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr(stale.StatCache, "load", remembered)
+    gc.disable()
+    try:
+        lab.night()
+        assert [cache() for cache in seen] == [None]
+    finally:
+        gc.enable()
+
+
 def test_a_share_is_read_every_night_and_all_in_turn_and_that_is_no_work_done(
     lab, reads, monkeypatch
 ):
@@ -252,7 +272,7 @@ def test_many_files_that_may_have_changed_are_read_by_tasks(lab, monkeypatch):
         path.chmod(0o600)
     events = lab.night()
     (start,) = told(events, "start")
-    assert start["batches"] == 1
+    assert (start["batches"], start["message"]) == (1, "scan: 1 batch")
     (hint,) = told(events, "made_up")
     assert "scan.ignore_ctime" in hint["message"]
     assert told(events, "scanned")[0]["unchanged"] == 6
