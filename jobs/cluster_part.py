@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST = 64
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ def subject_of(context: Context, request: Request) -> Subject:
     MissingRowsError
         Some cells are not embedded yet.
     """
-    if not _NAME.fullmatch(request.name) or request.name == CLUSTER_MODEL:
-        what = f"{request.name!r} cannot be the name of clusters of a part of the archive"
-        raise ConfigurationError(what, "Take letters, digits, '.', '_' and '-'.")
+    _refuse_name(request.name)
     before = current(context.store.state, KIND, request.name)
     recipe = context.recipe(before.components["settings"]) if before else None
     known = dict(recipe.parameters) if recipe else {}
@@ -81,13 +79,33 @@ def subject_of(context: Context, request: Request) -> Subject:
         labels = _labels(context)
         what = f"no cell is selected by {where!r}"
         raise ConfigurationError(what, f"Labels are {', '.join(labels) or 'not there yet'}.")
-    text = f"cluster: {request.name} is of {cells} cells where {where}"
+    text = f"cluster: {request.name} is of {_cells(cells)} where {where}"
     context.reporter.say("selected", text, model=request.name, cells=cells)
     everything = {source.live.path: source for source in sources(context.store.state, "embedding")}
     found = tuple(
         Source(live, everything[live.path].part, everything[live.path].array) for live in selected
     )
     return Subject(request.name, config, found, where)
+
+
+def _refuse_name(name: str) -> None:
+    """Refuse names that no folder and no unit of the ledger can have, or that mean something else."""
+    if name == CLUSTER_MODEL:
+        remedy = "It is that of the whole archive's clusters, which `anabatch cluster` makes."
+    elif not re.match(r"[A-Za-z0-9]", name):
+        remedy = "Begin with a letter from a to z or a digit."
+    elif strange := re.findall(r"[^A-Za-z0-9._-]", name):
+        remedy = f"Take letters from a to z, digits, '.', '_' and '-', and no {strange[0]!r}."
+    elif len(name) > _LONGEST:
+        remedy = f"It has {len(name)} characters: {_LONGEST} are the most."
+    else:
+        return
+    what = f"{name!r} cannot be the name of clusters of a part of the archive"
+    raise ConfigurationError(what, remedy)
+
+
+def _cells(number: int) -> str:
+    return "1 cell" if number == 1 else f"{number} cells"
 
 
 def _config(context: Context, request: Request, known: dict[str, Any]) -> ClusterConfig:
@@ -149,8 +167,9 @@ def refuse_too_few(context: Context, subject: Subject, *, refit: bool = False) -
     # with the same condition and parameters, the cells that are left keep their generation
     kept = not refit and usable(context, kind_of(subject, embedding_of(context))) is not None
     if cells < k and not kept:
-        few = "1 cell" if cells == 1 else f"{cells} cells"
-        what = f"{subject.name}: {k} clusters cannot be made of {few} where {subject.where}"
+        what = (
+            f"{subject.name}: {k} clusters cannot be made of {_cells(cells)} where {subject.where}"
+        )
         smaller = f"--k {cells} at most, or " if cells > 1 else ""
         raise PopulationError(what, f"Give {smaller}a --where that selects more cells.")
 
@@ -165,12 +184,33 @@ def run(context: Context, subject: Subject, *, refit: bool = False) -> None:
     """
     refuse_too_few(context, subject, refit=refit)
     before = current(context.store.state, KIND, subject.name)
+    if before is not None:
+        _warn_of_another_condition(context, subject, before)
     model = fit_and_assign(context, subject, embedding_of(context), refit=refit)
     if model is None or (refit and before is not None and model.unit == before.unit):
         what = f"{subject.name}: {subject.config.k} clusters cannot be fitted on these cells"
         raise PopulationError(what, "What was told before says why. Nothing was changed.")
     _forget_the_rest(context, subject)
     context.commit()
+
+
+def _warn_of_another_condition(context: Context, subject: Subject, before: Action) -> None:
+    """Say what is under the name, where clusters of other cells are about to take its place."""
+    recipe = context.recipe(before.components["settings"])
+    where = str(recipe.parameters.get("where", "")) if recipe else ""
+    if where == subject.where:
+        return
+    mine = f"{subject.name}:"
+    assigned = [a for a in context.store.state.stage(CLUSTER) if a.unit.startswith(mine)]
+    cells = sum(int(action.components.get("selected", 0)) for action in assigned)
+    version = context.store.version
+    text = (
+        f"cluster: under the name {subject.name} are {before.components['k']} clusters of "
+        f"{_cells(cells)} where {where or 'nobody knows any more what'}, which these replace. "
+        f"Another --name keeps both; they stay in version {version} of the store "
+        f"(`anabatch rollback --to {version}`)"
+    )
+    context.reporter.warn("replaces", text, model=subject.name, before=where, cells=cells)
 
 
 def report(context: Context, name: str) -> Path:

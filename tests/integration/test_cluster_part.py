@@ -142,8 +142,17 @@ def test_another_k_or_method_fits_it_again_and_keeps_numbers(archive):
 
 
 def test_another_condition_takes_other_cells(archive):
-    cluster(archive, name="golgi", where="list_contains(labels, 'homogeneous')", k=2)
-    cluster(archive, name="golgi", where=f"{GOLGI} AND row < 30", k=2)
+    other = "list_contains(labels, 'homogeneous')"
+    events = cluster(archive, name="golgi", where=other, k=2)
+    store, _, clusters = frames(archive)
+    events += cluster(archive, name="golgi", where=other)
+    assert not any(event["event"] == "replaces" for event in events)
+    events = cluster(archive, name="golgi", where=f"{GOLGI} AND row < 30", k=2)
+    (told,) = [event for event in events if event["event"] == "replaces"]
+    assert (told["level"], told["before"], told["cells"]) == ("warning", other, len(clusters))
+    version = store.version
+    assert f" are 2 clusters of {len(clusters)} cells where {other}, which these" in told["message"]
+    assert f"`anabatch rollback --to {version}`" in told["message"]
     store, cells, clusters = frames(archive)
     expected = golgi(store, cells)
     assert list(clusters.cell_id) == list(expected[expected.row < 30].cell_id)
@@ -236,8 +245,14 @@ def test_rows_that_cannot_be_fitted_are_no_success(archive, monkeypatch):
     ("options", "words"),
     [
         ({"name": "golgi"}, "nothing says of which cells"),
-        ({"name": "archive", "where": GOLGI}, "cannot be the name"),
-        ({"name": "a/b", "where": GOLGI}, "cannot be the name"),
+        ({"name": "archive", "where": GOLGI}, "cannot be the name.* the whole archive's clusters"),
+        ({"name": "a/b", "where": GOLGI}, "cannot be the name.*, and no '/'"),
+        ({"name": "gölgi", "where": GOLGI}, "cannot be the name.*, and no 'ö'"),
+        ({"name": ".hid", "where": GOLGI}, "cannot be the name.* Begin with a letter"),
+        ({"name": "--", "where": GOLGI}, "cannot be the name.* Begin with a letter"),
+        ({"name": "", "where": GOLGI}, "cannot be the name.* Begin with a letter"),
+        ({"name": "x" * 65, "where": GOLGI}, "cannot be the name.* 65 characters: 64 are the most"),
+        ({"name": "x" * 64}, "nothing says of which cells"),
         ({"name": "golgi", "where": "label = 'gogli'"}, "no cell is selected.*golgi"),
         ({"name": "golgi", "where": "colour = 1"}, "colour"),
         ({"add_new": True}, "no new kind"),
