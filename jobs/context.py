@@ -243,7 +243,8 @@ class Context:
         """
         if not total:
             return
-        self.reporter.say("start", f"{job}: {total} batches", job=job, batches=total)
+        text = f"{job}: 1 batch" if total == 1 else f"{job}: {total} batches"
+        self.reporter.say("start", text, job=job, batches=total)
         started = time.monotonic()
         errors: list[Exception] = []
 

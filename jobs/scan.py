@@ -272,8 +272,9 @@ def _warn_of_sizes(context: Context, made: Iterable[Action]) -> None:
         if not context.layout(archive).reference_pixels(*size, own)[1]:
             unknown[action.archive, *size] += 1
     for (name, width, height), images in sorted(unknown.items()):
+        many = "1 image" if images == 1 else f"{images} images"
         text = (
-            f"archive {name}: {images} images of {width} x {height}: size unknown, one pixel is "
+            f"archive {name}: {many} of {width} x {height}: size unknown, one pixel is "
             "taken for one reference pixel; name it in pixels_per_reference_pixel if not"
         )
         context.reporter.warn("size", text, archive=name, width=width, height=height, images=images)

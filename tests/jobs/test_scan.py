@@ -639,3 +639,11 @@ def test_a_file_that_breaks_its_batch_is_given_up_alone_and_not_tried_every_nigh
     draw(lab.paths[3], 77)
     lab.night()
     assert lab.state.failures() == []
+
+
+@pytest.mark.parametrize(("images", "many"), [(1, "1 image of "), (2, "2 images of ")])
+def test_sizes_that_nobody_named_are_told(tmp_path, images, many):
+    lab = Laboratory(tmp_path, images)
+    events = run_jobs(make_config(lab.root, lab.store), scan_job)
+    (size,) = told(events, "size")
+    assert size["message"].startswith(f"archive sim: {many}20 x 16: size unknown, ")
