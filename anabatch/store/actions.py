@@ -130,8 +130,8 @@ FIELDS = tuple(item.name for item in fields(Action))
 class _Components:
     """The attribute of that name: packed where it is kept, and a dictionary for whoever asks."""
 
-    def __get__(self, action: Action, owner: type[Action] | None = None) -> dict[str, Any]:
-        return unpack(_SLOT.__get__(action, owner))
+    def __get__(self, action: Action | None, owner: type[Action] | None = None) -> Any:
+        return self if action is None else unpack(_SLOT.__get__(action))
 
     def __set__(self, action: Action, value: dict[str, Any] | Packed) -> None:
         _SLOT.__set__(action, value if isinstance(value, tuple) else pack(value))

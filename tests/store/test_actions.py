@@ -61,6 +61,10 @@ def test_components_are_asked_for_together_or_one_by_one():
         ACTION.fact("c")
 
 
+def test_the_class_itself_has_no_components():
+    assert not isinstance(Action.components, dict)
+
+
 def test_nobody_changes_an_action():
     ACTION.components["b"].append(3)
     ACTION.components["c"] = 1
