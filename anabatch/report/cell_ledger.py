@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from anabatch.report.dropped import REASONS, in_words
 from anabatch.report.section import Section
 from anabatch.store.actions import NO_CELLS, OK
 from anabatch.store.live import CELLS, SEGMENT
@@ -49,15 +50,6 @@ _RECORDED = {
     LONE_CELLS: "cells_without_nucleus",
 }
 """States that the segmentation's record alone can tell, by the component that tells."""
-
-_REASONS = {
-    "too_large": "too large",
-    "flow_error": "flows do not fit",
-    "too_small": "too small",
-    "scale_bar": "on the scale bar",
-    "vanished": "nothing left at full size",
-}
-"""Reasons in words, in the order in which they are shown."""
 
 _PREFIX, _OTHER = "cells_", "nuclei_"
 _ROWS = 200
@@ -149,12 +141,8 @@ def _order(source: Source, image: ImageLedger) -> tuple[int, bool, float, str]:
 
 def _in_words(dropped: Counter[str]) -> list[tuple[str, int]]:
     """Return reasons in words with their cells, without those that no cell was dropped for."""
-    order = [*_REASONS, *sorted(dropped.keys() - _REASONS.keys())]
-    return [
-        (_REASONS.get(reason, reason.replace("_", " ")), dropped[reason])
-        for reason in order
-        if dropped[reason]
-    ]
+    order = [*REASONS, *sorted(dropped.keys() - REASONS.keys())]
+    return [(in_words(reason), dropped[reason]) for reason in order if dropped[reason]]
 
 
 def _total(images: Sequence[ImageLedger]) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from anabatch.report.dropped import REASONS, in_words
 from anabatch.report.figures import (
     BLUE,
     GREEN,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILLION,
     WIDTH,
     Plot,
@@ -28,12 +30,7 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
 
 _KINDS = ("nuclei", "cells")
-_REASONS = {
-    "too_large": "too large",
-    "flow_error": "flows do not fit the mask",
-    "too_small": "too small",
-}
-_COLOURS = (BLUE, ORANGE, PURPLE, VERMILLION, GREEN)
+_COLOURS = (BLUE, ORANGE, PURPLE, VERMILLION, GREEN, SKY)
 _WORST = 10
 _NAMES = 100
 
@@ -58,7 +55,7 @@ def section(source: Source) -> Section:
         "proposals.html",
         {
             "images": len(segmented),
-            "reasons": [_REASONS.get(reason, reason) for reason in reasons],
+            "reasons": [in_words(reason) for reason in reasons],
             "kinds": kinds,
             "plot": _plot(kinds, reasons, segmented),
             "worst": _worst(source, segmented),
@@ -84,9 +81,9 @@ def _dropped(action: Action, kind: str) -> Counter[str]:
 
 
 def _reasons(segmented: list[Action]) -> list[str]:
-    """Return all reasons that occur, the known ones first."""
+    """Return the known reasons, and then the others that occur."""
     found = {reason for a in segmented for kind in _KINDS for reason in _dropped(a, kind)}
-    return [*_REASONS, *sorted(found - _REASONS.keys())]
+    return [*REASONS, *sorted(found - REASONS.keys())]
 
 
 def _kind(kind: str, segmented: list[Action], reasons: list[str]) -> dict[str, Any]:
@@ -154,7 +151,7 @@ def _bars(axes: Any, kinds: list[dict[str, Any]], reasons: list[str]) -> None:
     for number, reason in enumerate(reasons):
         heights = [kind["dropped"][number] for kind in kinds]
         if any(heights):
-            label = figure_text(f"dropped: {_REASONS.get(reason, reason)}", 40)
+            label = figure_text(f"dropped: {in_words(reason)}", 40)
             colour = _COLOURS[1 + number % (len(_COLOURS) - 1)]
             axes.barh(names, heights, 0.6, floor, color=colour, label=label, hatch="//")
         floor = [low + height for low, height in zip(floor, heights, strict=True)]

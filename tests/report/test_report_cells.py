@@ -46,7 +46,7 @@ def test_what_an_older_segmentation_did_not_record_is_not_made_up(full, paths):
         "recorded": 0,
         "proposed": None,
         "stored": 33,
-        "dropped": [("flows do not fit", 4)],
+        "dropped": [("flows do not fit the mask", 4)],
         "unbalanced": 0,
     }
     assert states(facts) == {

@@ -1,12 +1,14 @@
 """The facts of every section, counted by hand."""
 
 import datetime as dt
+import re
 from dataclasses import replace
 
 import pytest
 
 from anabatch.config import ReportConfig
 from anabatch.report import (
+    cell_ledger,
     cluster_labels,
     components,
     fields,
@@ -17,8 +19,12 @@ from anabatch.report import (
     proposals,
     quarantine,
 )
+from anabatch.report.dropped import REASONS
 from anabatch.report.population import locate, read_population
 from anabatch.report.source import Source
+from anabatch.report.templating import environment
+from anabatch.segmentation.dynamics import LOSSES
+from anabatch.segmentation.results import ON_SCALE_BAR, VANISHED
 from anabatch.store.actions import FAILED, Action
 from anabatch.store.live import LIST
 from anabatch.store.parts import Part
@@ -158,20 +164,39 @@ def test_fields_of_this_run_come_first(full, paths):
 
 def test_proposals_are_kept_plus_dropped(full, paths):
     facts = proposals.section(source_of(full)).facts
-    assert facts["reasons"] == ["too large", "flows do not fit the mask", "too small"]
+    assert facts["reasons"][:3] == ["too large", "flows do not fit the mask", "too small"]
     kinds = {k["name"]: (k["proposed"], k["kept"], k["dropped"]) for k in facts["kinds"]}
-    assert kinds == {"nuclei": (41, 33, [0, 0, 8]), "cells": (37, 33, [0, 4, 0])}
+    assert kinds == {"nuclei": (41, 33, [0, 0, 8, 0, 0]), "cells": (37, 33, [0, 4, 0, 0, 0])}
     assert facts["worst"][0]["share"] == 1
     assert facts["worst"][1]["share"] == pytest.approx(1 / 11)
     assert facts["empty"] == [{"file": paths[3], "labels": "negative"}]
 
 
+def test_reasons_have_the_same_words_wherever_they_stand(full, paths):
+    dropped = {f"cells_{reason}": 1 for reason in ("scale_bar", "vanished", "flow_error")}
+    assert {*LOSSES, VANISHED, ON_SCALE_BAR} == REASONS.keys()
+    action = full.state.stage("segment")[0]
+    full.state.put([replace(action, components=action.components | {"dropped": dropped})])
+    masks = proposals.section(source_of(full))
+    words = set(masks.facts["reasons"])
+    rows = cell_ledger.section(source_of(full)).facts["rows"]
+    ledger = {reason for row in rows for reason, _ in row["dropped"]}
+    assert {"on the scale bar", "nothing left at full size"} <= ledger <= words
+    page = environment().get_template(masks.template).render(f=masks.facts)
+    assert not re.search(r"scale_bar|vanished", page)
+    # a row a reason: however many there are, the table is no wider than the page
+    (table,) = re.findall(r"<table>(.*?)</table>", page.split("<h3>")[0], re.DOTALL)
+    for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL):
+        assert len(re.findall("<t[hd]", row)) == 3
+    assert re.search(r"dropped: on the scale bar</th><td[^>]*>0</td><td[^>]*>1</td>", table)
+
+
 def test_an_unknown_reason_is_counted_under_its_own_name(full):
     action = full.state.stage("segment")[0]
-    facts = action.components | {"dropped": {"cells_odd": 5}}
+    facts = action.components | {"dropped": {"cells_odd_one": 5}}
     full.state.put([replace(action, components=facts)])
     shown = proposals.section(source_of(full)).facts
-    assert shown["reasons"][-1] == "odd"
+    assert shown["reasons"][-1] == "odd one"
     assert [kind["dropped"][-1] for kind in shown["kinds"]] == [0, 5]
 
 
