@@ -97,7 +97,14 @@ def _print_survey(found: Survey) -> None:
     console = screen()
     if not found.items and not found.gone and not found.adopted:
         console.print("nothing to do")
-        return
+    else:
+        _print_actions(found)
+    for note in found.notes:
+        console.print(note, markup=False)
+
+
+def _print_actions(found: Survey) -> None:
+    console = screen()
     table = Table("stage", "why", "detail", "actions", title="what the next run would do")
     table.columns[-1].justify = "right"
     for stage, reason, number in found.counts():
@@ -108,8 +115,6 @@ def _print_survey(found: Survey) -> None:
     if found.adopted:
         text = f"{found.adopted} finished parts of an earlier run would be taken over"
         console.print(text, markup=False)
-    for note in found.notes:
-        console.print(note, markup=False)
 
 
 def _print_steps(steps: list[Step], *, with_next: bool) -> None:

@@ -14,7 +14,16 @@ from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
 from anabatch.store.actions import NO_CELLS, OK
 from anabatch.store.generations import current
-from anabatch.store.live import CELLS, CLUSTER, CLUSTER_MODEL, EMBED, SCAN, LivePart, cluster_unit
+from anabatch.store.live import (
+    CELLS,
+    CLUSTER,
+    CLUSTER_MODEL,
+    EMBED,
+    MODEL,
+    SCAN,
+    LivePart,
+    cluster_unit,
+)
 from anabatch.store.recipes import Cause
 
 from . import cluster, embed
@@ -147,3 +156,41 @@ def _shares(context: Context, kind: Kind, model: Action, cells: Outlook) -> str:
         f"{model.components['generation']} of {kind.kind} are then {moved / max(fitted, 1):.0%} of "
         f"the {fitted:,} that it was fitted on (refit_share is {kind.refit_share:.0%})"
     )
+
+
+def first_models(context: Context) -> list[str]:
+    """Say of cells that are to be found what comes after them, where no model is fitted yet."""
+    if current(context.store.state, KPCA, CLUSTER_MODEL):
+        return []
+    return ["embed and cluster follow: their first models are fitted on the cells that are found"]
+
+
+def parts_left(context: Context, *, embedding_is_due: bool) -> list[str]:
+    """Name the clusters of parts of the archive that are on an older embedding, which runs leave there.
+
+    Parameters
+    ----------
+    context : Context
+    embedding_is_due : bool
+        Whether a run makes another, which they will not be on.
+    """
+    state = context.store.state
+    units = [a.unit for a in state.stage(MODEL) if a.unit.startswith(f"{CLUSTERS}/")]
+    names = sorted({unit.split("/")[1] for unit in units} - {CLUSTER_MODEL})
+    if embedding_is_due:
+        then = "a run makes another embedding, and leaves clusters of parts on theirs"
+    else:
+        names = [name for name in names if not _is_on_the_current_one(context, name)]
+        then = "clusters of parts are on an older embedding, and runs leave them there"
+    if not names:
+        return []
+    return [f"cluster: {then}: {', '.join(names)} (anabatch cluster --name {names[0]})"]
+
+
+def _is_on_the_current_one(context: Context, name: str) -> bool:
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    model = current(context.store.state, CLUSTERS, name)
+    recipe = context.recipe(model.components["settings"]) if model else None
+    if recipe is None or embedding is None:
+        return False
+    return bool(recipe.models["embedding"] == embedding.part_digest)

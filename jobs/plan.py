@@ -23,7 +23,7 @@ from anabatch.store.live import (
 from anabatch.store.recipes import Cause, Reason
 
 from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
-from .forecast import forecast, outlook
+from .forecast import first_models, forecast, outlook, parts_left
 from .generations import applications, reason_to_fit, rows_of, sources, usable
 
 if TYPE_CHECKING:
@@ -130,11 +130,16 @@ def survey(context: Context) -> Survey:
         items += _of_models(context)
     except MissingRowsError as error:
         notes.append(f"embed and cluster come after the features: {error.what}")
+    else:
+        stages = {item.stage for item in items}
+        if MODEL not in stages and stages & {SEGMENT, CELLS, FEATURIZE}:
+            notes += first_models(context)
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
     notes += forecast(context, outlook(context, scanned, images), due)
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
         cells = proposal.components["together"]
         notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
+    notes += parts_left(context, embedding_is_due=KPCA in due)
     gone = sum(action.stage == SCAN for action in scanned.gone)
     return Survey(tuple(items), gone, context.adopted, tuple(notes))
 

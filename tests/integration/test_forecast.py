@@ -3,13 +3,16 @@
 import shutil
 
 import pytest
+from anabatch.jobs import cli, cluster_command
 from anabatch.jobs import featurize as featurize_job
 from anabatch.jobs import scan as scan_job
 from anabatch.jobs import segment as segment_job
+from anabatch.jobs.cluster_options import Asked
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
+from typer.testing import CliRunner
 
 import anabatch
 from anabatch.stages.embed import KIND as KPCA
@@ -65,6 +68,13 @@ def fitted(events):
     return [(event["job"], event["generation"]) for event in events if event["event"] == "fit"]
 
 
+class Part:
+    """Clusters under a name, of all cells."""
+
+    def __init__(self, name):
+        self.run = cluster_command.job_of(Asked(name=name, where="TRUE", k=2))
+
+
 def shares(new, kind, share, allowed):
     """Return what is told of a model whose first generation was fitted on 24 cells."""
     return (
@@ -80,6 +90,42 @@ def test_the_night_that_has_both_fitted_again_is_told_before(night):
     again = "kpca is fitted again, and then the clusters, cold"
     assert told(config) == ([f"embed: {why}: {again}"], {})
     assert fitted(run_jobs(config)) == [("embed", 2), ("cluster", 2)]
+
+
+def test_clusters_of_parts_that_a_run_leaves_behind_are_named(night, monkeypatch):
+    config, other = config_of(night), config_of(night, embed={"gamma": 0.5})
+    for name in ("two", "one"):
+        run_jobs(config, Part(name))
+    assert told(config) == ([], {})
+    leaves = "a run makes another embedding, and leaves clusters of parts on theirs"
+    assert told(other)[0] == [f"cluster: {leaves}: one, two (anabatch cluster --name one)"]
+    run_jobs(other)
+    run_jobs(other, Part("one"))
+    left = "clusters of parts are on an older embedding, and runs leave them there"
+    assert told(other) == ([f"cluster: {left}: two (anabatch cluster --name two)"], {})
+    monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: other)
+    done = CliRunner().invoke(cli.app, ["plan"])
+    assert done.stdout.startswith("nothing to do\ncluster: clusters of parts are on an older ")
+    run_jobs(other, Part("two"))
+    assert told(other) == ([], {})
+
+
+def test_models_follow_the_first_images(tmp_path):
+    draw(tmp_path, 1)
+    config = config_of(tmp_path)
+    run_jobs(config, scan_job)
+
+    def follows():
+        with looking(config) as context:
+            return [note for note in survey(context).notes if note.startswith("embed and cluster")]
+
+    first = "embed and cluster follow: their first models are fitted on the cells that are found"
+    assert follows() == [first]
+    run_jobs(config, segment_job)
+    (after,) = follows()
+    assert after.startswith("embed and cluster come after the features: ")
+    run_jobs(config, featurize_job)
+    assert follows() == []
 
 
 @pytest.mark.parametrize("refit", ["warm", "cold"])
