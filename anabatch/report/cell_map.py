@@ -73,7 +73,7 @@ def section(source: Source, located: Located | None) -> Section:
             command="anabatch cluster",
         )
     population, cells = located.population, located.cells
-    names = axis_names(source.model(model)["explained_variance_ratio_"])
+    names = axis_names(located, source.model(model)["explained_variance_ratio_"])
     pictured = _pictured(cells)
     return Section(
         "map",

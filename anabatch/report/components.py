@@ -20,6 +20,7 @@ from anabatch.report.figures import (
     whole_numbers,
 )
 from anabatch.report.members import LEAST
+from anabatch.report.population import SAMPLE
 from anabatch.report.section import Section
 from anabatch.report.text import number
 
@@ -57,9 +58,20 @@ def section(source: Source, located: Located | None) -> Section:
             "warning": gamma_warning(float(arrays["gamma_"]), float(arrays["gamma_median_"])),
             "spectrum": _spectrum(arrays["eigenvalues_"], shares),
             "shares": [(count, float(shares[:count].sum())) for count in counts],
+            "own": _own(located, counts),
+            "components": len(shares),
+            "cells": located.population.size if located else 0,
+            "sampled": SAMPLE,
             "scatter": _scatter(located, shares) if located else None,
         },
     )
+
+
+def _own(located: Located | None, counts: list[int]) -> list[float]:
+    """Return the shares of a part's own variance; nothing for the whole archive."""
+    if located is None or not located.is_part:
+        return []
+    return [float(located.shares[:count].sum()) for count in counts]
 
 
 def _facts(model: Action, arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
@@ -125,7 +137,7 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
         _number_clusters(axes, places, numbers)
         axes.axhline(0, color=GREY, linewidth=0.5, zorder=0)
         axes.axvline(0, color=GREY, linewidth=0.5, zorder=0)
-        across, up = axis_names(shares)
+        across, up = axis_names(located, shares)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_aspect("equal", adjustable="datalim")
@@ -139,9 +151,21 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
         return to_plot(figure, alt=alt, caption=caption, points=True)
 
 
-def axis_names(shares: NDArray[np.float64]) -> list[str]:
-    """Return what the axes of the first two components are called."""
-    return [f"component {i} ({s:.1%} of the variance)" for i, s in enumerate(shares[:2], start=1)]
+def axis_names(located: Located, shares: NDArray[np.float64]) -> list[str]:
+    """Return what the axes of the first two components are called.
+
+    Parameters
+    ----------
+    located : Located
+        The cells; those of a part of the archive have shares of their own.
+    shares : ndarray of float64, shape (components,)
+        What the components explain of the variance of all cells.
+    """
+    if located.is_part:
+        shares, of = located.shares, f"these cells' variance in {len(located.shares)} components"
+    else:
+        of = "the variance"
+    return [f"component {i} ({s:.1%} of {of})" for i, s in enumerate(shares[:2], start=1)]
 
 
 def _number_clusters(axes: Any, places: NDArray[np.float32], numbers: NDArray[np.int_]) -> None:

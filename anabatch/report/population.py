@@ -62,6 +62,8 @@ class Population:
     images : Counter
         Date to its images that have cells in a cluster. A date is that of the cells: a picture that was
         seen on several is counted where its cells are.
+    name : str
+        The cluster model's: that of the archive, or of a part of it.
     """
 
     generation: int
@@ -71,6 +73,7 @@ class Population:
     dates: dict[dt.date | None, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     distances: dict[dt.date | None, Tally] = field(default_factory=lambda: defaultdict(Tally))
     images: Counter[dt.date | None] = field(default_factory=Counter)
+    name: str = CLUSTER_MODEL
 
     @property
     def size(self) -> int:
@@ -112,8 +115,8 @@ def read_population(source: Source, model: Action) -> Population:
         The generation of the cluster model. Cells that only an older one knows are counted in
         `without`.
     """
-    population = Population(int(model.components["generation"]))
     name = model.unit.split("/")[1]
+    population = Population(int(model.components["generation"]), name=name)
     # not 0 to k - 1: a refit retires numbers and gives new ones; a cluster without cells counts too
     numbers = source.model(model)["cluster_numbers_"].tolist()
     population.clusters = {number: Members() for number in sorted(numbers)}
@@ -176,10 +179,10 @@ def by_part(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:
         yield part, sorted(members, key=lambda cell: cell.row)
 
 
-def coordinates(
+def embedded(
     source: Source, cells: list[Cell], model: Action
 ) -> tuple[list[Cell], NDArray[np.float32]]:
-    """Read the first two components of cells.
+    """Read the embedding of cells.
 
     Parameters
     ----------
@@ -192,19 +195,19 @@ def coordinates(
     -------
     cells : list of Cell
         Those that have an embedding, in another order.
-    places : ndarray of float32, shape (cells, 2)
-        In the embedding's units.
+    values : ndarray of float32, shape (cells, components)
+        In the embedding's units; without components if there are no cells.
     """
     placed: list[Cell] = []
-    places = [np.empty((0, 2), np.float32)]
+    values: list[NDArray[np.float32]] = []
     for path, members in by_part(cells):
         action = source.store.state.get(EMBED, path)
         if action is None or action.components["model"] != model.part:
             continue
         rows = np.array([cell.row for cell in members], dtype=np.int64)
-        places.append(Part(source.store.root, str(action.part)).take("embedding", rows)[:, :2])
+        values.append(Part(source.store.root, str(action.part)).take("embedding", rows))
         placed += members
-    return placed, np.concatenate(places)
+    return placed, np.concatenate(values) if values else np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,11 +221,20 @@ class Located:
         At least one.
     places : ndarray of float32, shape (cells, 2)
         In the embedding's units.
+    shares : ndarray of float64, shape (components,)
+        What each component has of the cells' own variance in all components, as the population's sample
+        has it; zeros where they do not vary.
     """
 
     population: Population
     cells: list[Cell]
     places: NDArray[np.float32]
+    shares: NDArray[np.float64]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether these are cells of a part of the archive."""
+        return self.population.name != CLUSTER_MODEL
 
 
 def locate(source: Source, population: Population | None) -> Located | None:
@@ -230,5 +242,12 @@ def locate(source: Source, population: Population | None) -> Located | None:
     model = source.generation("kpca")
     if population is None or model is None:
         return None
-    cells, places = coordinates(source, population.mapped, model)
-    return Located(population, cells, places) if cells and places.shape[1] == 2 else None
+    cells, values = embedded(source, population.mapped, model)
+    if values.shape[1] < 2:
+        return None
+    # maps have more of small clusters than their share; the sample has not
+    sampled = {cell.cell_id for cell in population.sample}
+    fair = values[[cell.cell_id in sampled for cell in cells]].astype(np.float64)
+    variances = fair.var(axis=0) if len(fair) else np.zeros(values.shape[1])
+    shares = variances / (variances.sum() or 1.0)
+    return Located(population, cells, values[:, :2], shares)

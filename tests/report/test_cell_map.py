@@ -5,13 +5,14 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from anabatch.config import ReportConfig
-from anabatch.report import cell_map, population
+from anabatch.report import cell_map, components, population
 from anabatch.report.build import build_report
 from anabatch.report.pictures import crop_thumbnail
 from anabatch.report.population import locate, read_population
@@ -103,6 +104,59 @@ def test_axes_are_named_with_their_shares_of_the_variance(source, facts):
     assert {"data.axes[0]", "data.axes[1]"} <= set(
         re.findall(r"data\.axes\[\d\]", cell_map.script())
     )
+
+
+def of_part(source):
+    """Return the archive's clusters as if they were of the cells of clusters 1 and 2 alone."""
+    found = read_population(source, source.generation("kmeans"))
+    members = {number: found.clusters[number] for number in (1, 2)}
+    sample = [cell for cell in found.sample if cell.cluster in members]
+    return replace(found, clusters=members, sample=sample, name="mine")
+
+
+def variance_of(source, cells):
+    """Return the share of every component in the variance of some cells, from the whole embedding."""
+    embedding = source.store.array("embedding").compute(scheduler="sync").astype(np.float64)
+    ids = source.store.table("cells").to_pandas().cell_id.isin([cell.cell_id for cell in cells])
+    variances = embedding[ids.to_numpy()].var(axis=0)
+    return variances / variances.sum()
+
+
+def test_axes_of_a_part_tell_its_own_shares_of_the_variance(source):
+    part = of_part(source)
+    located = locate(source, part)
+    own = variance_of(source, part.sample)
+    model = source.model(source.generation("kpca"))["explained_variance_ratio_"]
+    expected = [
+        f"component {i} ({own[i - 1]:.1%} of these cells' variance in 4 components)" for i in (1, 2)
+    ]
+    assert cell_map.section(source, located).facts["axes"] == expected
+    assert abs(own[0] - model[0]) > 0.01  # the archive's are others
+    facts = components.section(source, located).facts
+    counts = [count for count, _ in facts["shares"]]
+    assert facts["own"] == pytest.approx([own[:count].sum() for count in counts])
+    assert facts["own"][-1] == pytest.approx(1)
+
+
+def test_shares_of_a_part_are_not_bent_by_what_maps_show_of_small_clusters(source):
+    part = of_part(source)
+    few = replace(part, sample=part.sample[:9])
+    located = locate(source, few)
+    assert located is not None
+    assert len(located.cells) > 9
+    np.testing.assert_allclose(located.shares, variance_of(source, few.sample), rtol=1e-5)
+
+
+def test_cells_that_do_not_vary_have_no_shares(source):
+    part = of_part(source)
+    located = locate(source, replace(part, sample=part.sample[:1]))
+    assert located is not None
+    assert located.shares.tolist() == [0] * 4
+
+
+def test_the_archive_keeps_the_shares_of_its_model(source):
+    found = read_population(source, source.generation("kmeans"))
+    assert components.section(source, locate(source, found)).facts["own"] == []
 
 
 def test_nothing_in_the_data_can_end_the_element(facts, hostile_name):

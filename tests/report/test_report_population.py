@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anabatch.config import ReportConfig
 from anabatch.report import population
 from anabatch.report.members import Chunk, Members
-from anabatch.report.population import coordinates, read_population
+from anabatch.report.population import embedded, read_population
 from anabatch.report.source import Source
 
 
@@ -135,14 +135,14 @@ def test_a_cluster_without_cells_is_told(full):
     }
 
 
-def test_sample_has_its_own_coordinates(source):
+def test_sample_has_its_own_embedding(source):
     found = read_population(source, source.generation("kmeans"))
-    placed, places = coordinates(source, found.sample, source.generation("kpca"))
+    placed, places = embedded(source, found.sample, source.generation("kpca"))
     ids = source.store.table("cells").to_pandas()["cell_id"].to_list()
     embedding = source.store.array("embedding").compute(scheduler="sync")
     assert len(placed) == len(ids)
     for cell, place in zip(placed, places, strict=True):
-        assert place == pytest.approx(embedding[ids.index(cell.cell_id), :2])
+        assert place == pytest.approx(embedding[ids.index(cell.cell_id)])
 
 
 def test_cells_of_an_older_generation_are_counted_apart(full):
