@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anabatch.store.live import MODEL
 from anabatch.store.root import open_store
 
 if TYPE_CHECKING:
@@ -73,5 +74,7 @@ def compare(before: Iterable[Action], now: Iterable[Action]) -> list[Change]:
     return sorted(changes, key=lambda change: change.action.identity)
 
 
-def _result(action: Action) -> tuple[str, str, str | None, int]:
-    return action.key, action.outcome, action.reason, action.rows
+def _result(action: Action) -> tuple[str, str, str | None, int, int]:
+    # of a model's generations the last in order is current: one that was taken up again has moved
+    place = action.sequence if action.stage == MODEL else 0
+    return action.key, action.outcome, action.reason, action.rows, place

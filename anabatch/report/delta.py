@@ -151,12 +151,15 @@ def _cells(changes: Iterable[Change]) -> dict[str, int]:
 
 
 def _models(source: Source, changes: Iterable[Change]) -> list[dict[str, Any]]:
-    """Return the generation of every kind of model, and whether it is new."""
-    made = {change.action.unit for change in changes if change.action.stage == MODEL and change.now}
-    found = []
-    for kind, name in _KINDS.items():
-        model = source.generation(kind)
-        if model:
-            number = model.components["generation"]
-            found.append({"name": name, "generation": number, "fitted": model.unit in made})
-    return found
+    """Return the generation of every kind of model, and whether it is new, or another than before."""
+    put = {
+        change.action.unit: "taken up again" if change.before else "fitted"
+        for change in changes
+        if change.action.stage == MODEL and change.now
+    }
+    models = ((name, source.generation(kind)) for kind, name in _KINDS.items())
+    return [
+        {"name": name, "generation": model.components["generation"], "new": put.get(model.unit, "")}
+        for name, model in models
+        if model
+    ]

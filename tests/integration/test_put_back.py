@@ -1,5 +1,7 @@
 """Parameters that are put back bring back the models that were fitted with them, and their numbers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from anabatch.jobs import cluster
@@ -45,6 +47,10 @@ class Laboratory:
         self.events = run_jobs(config, accept=True)
         return anabatch.open_store(config.store)
 
+    def report(self):
+        (told,) = [told for told in self.events if told["event"] == "report"]
+        return Path(told["path"]).read_text("utf-8")
+
     def told(self, event):
         return [told["job"] for told in self.events if told["event"] == event]
 
@@ -80,6 +86,7 @@ def test_models_and_numbers_come_back_with_the_parameters(lab):
     assert np.array_equal(store.array("embedding")[:].compute(), embedded)
     assert (numbers(store, "kpca"), numbers(store, "kmeans")) == ([2, 1], [2, 1])
     assert not verify(store.root, share=1).problems
+    assert lab.report().count('generation 1, <span class="warn">taken up again since</span>') == 2
 
     version = store.version
     store = lab.run()

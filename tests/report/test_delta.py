@@ -160,8 +160,8 @@ def test_a_generation_is_new_or_as_before(reported):
     full.state.put([replace(model, unit="kmeans/archive/000002", key="2", components=number)])
     full.commit()
     assert facts_of(full, since).facts["models"] == [
-        {"name": "embedding", "generation": 1, "fitted": False},
-        {"name": "clusters", "generation": 2, "fitted": True},
+        {"name": "embedding", "generation": 1, "new": ""},
+        {"name": "clusters", "generation": 2, "new": "fitted"},
     ]
 
 
