@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from anabatch.report.text import printable
+from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
 
 from .options import ConfigOption, JsonOption, LogFormat, LogOption, StoreOption, store_path
 from .screen import screen
@@ -25,6 +26,13 @@ app.add_typer(quarantine, name="quarantine")
 
 _DATES = 40
 """Dates that are listed; what is all done stands behind what is not."""
+
+_UNITS = {
+    "images": (SCAN, SEGMENT, CELLS),
+    "dates": (ANNOTATE,),
+    "parts of cells": (FEATURIZE, EMBED, CLUSTER),
+}
+"""What is counted, by stage."""
 
 _ITEMS_HELP = "Paths in the archive, with * and ?; all without one."
 
@@ -107,6 +115,20 @@ def _print_status(found: Status, limit: int | None) -> None:
     more = len(found.days) - (limit or len(found.days))
     if more > 0:
         say(f"and {more} more dates; --all lists them")
+    for line in _legend(found):
+        say(line)
+
+
+def _legend(found: Status) -> list[str]:
+    """Return what the numbers of the table are of, as far as there are any."""
+    stages = found.totals
+    units = (", ".join(name for name in names if name in stages) for names in _UNITS.values())
+    counted = [f"{names} in {unit}" for unit, names in zip(_UNITS, units, strict=True) if names]
+    lines = [f"counted: {'; '.join(counted)}"] if counted else []
+    if any(day.elsewhere for day in found.days):
+        text = "elsewhere: the same picture stands under another date or archive, and is segmented there"
+        lines.append(text)
+    return lines
 
 
 def _ended(run: Ended | None) -> str:
@@ -134,6 +156,9 @@ def _table(found: Status, limit: int | None) -> Table:
 
 def _row(day: Day, stages: list[str]) -> list[str]:
     cells = [_cell(day.stages[stage]) if stage in day.stages else "" for stage in stages]
+    if day.elsewhere and SEGMENT in stages:
+        place = stages.index(SEGMENT)
+        cells[place] = ", ".join(filter(None, (cells[place], f"{day.elsewhere:,} elsewhere")))
     return [str(day.date) if day.date else "undated", printable(day.archive), *cells]
 
 

@@ -85,11 +85,14 @@ class Day:
         None for what has no date.
     stages : dict of str to Counts
         Stages of which there is anything.
+    elsewhere : int
+        Images whose pictures are counted under another date or archive from their segmentation on.
     """
 
     archive: str
     date: dt.date | None
     stages: dict[str, Counts] = field(default_factory=lambda: defaultdict(Counts))
+    elsewhere: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -156,6 +159,7 @@ class Status:
                     "archive": day.archive,
                     "date": str(day.date) if day.date else None,
                     "stages": _plain(day.stages),
+                    "pictures_elsewhere": day.elsewhere,
                 }
                 for day in self.days
             ],
@@ -190,6 +194,10 @@ def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
         (one.stage, _unit(one)): (one.archive, one.date) for one in planned if one.stage in STAGES
     }
     days: dict[tuple[str, dt.date | None], Day] = {}
+    actions = list(actions)
+    homes = _homes(actions) | {
+        unit: at for (stage, unit), at in waiting.items() if stage == SEGMENT
+    }
 
     def counts(stage: str, archive: str, date: dt.date | None) -> Counts:
         day = days.setdefault((archive, date), Day(archive, date))
@@ -199,6 +207,9 @@ def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
         if action.stage not in STAGES or _of_a_part(action):
             continue
         here = counts(action.stage, action.archive, action.date)
+        place = action.archive, action.date
+        if action.stage == SCAN and homes.get(_picture(action), place) != place:
+            days[place].elsewhere += 1
         is_planned = waiting.pop(action.identity, None) is not None
         if action.outcome == FAILED:
             here.failed += 1
@@ -216,6 +227,16 @@ def count(actions: Iterable[Action], planned: Iterable[Planned]) -> list[Day]:
             here.pending += 1
     found = sorted(days.values(), key=lambda day: day.archive)
     return sorted(found, key=lambda day: str(day.date or ""), reverse=True)
+
+
+def _homes(actions: Iterable[Action]) -> dict[str, tuple[str, dt.date | None]]:
+    """Return under which archive and date pictures are segmented."""
+    return {a.unit: (a.archive, a.date) for a in actions if a.stage == SEGMENT}
+
+
+def _picture(scanned: Action) -> str:
+    """Return the image id of a file; empty where it could not be read."""
+    return str(scanned.fact("image_id", ""))
 
 
 def _unit(planned: Planned) -> str:

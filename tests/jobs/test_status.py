@@ -5,7 +5,7 @@ import json
 
 import pytest
 from anabatch.jobs import cli, status
-from anabatch.jobs.commands_watch import _cell
+from anabatch.jobs.commands_watch import _cell, _row
 from anabatch.jobs.plan import Planned, Survey
 from anabatch.jobs.record import read_last
 from anabatch.jobs.status import Counts, count
@@ -69,6 +69,35 @@ def test_images_without_cells_are_no_parts_of_cells():
     assert _cell(day.stages["featurize"]) == "1, 1 pending, 2 images pending"
     assert not Counts(done=1, pending_images=1).is_done
     assert Counts(pending_images=1) + Counts(pending_images=2) == Counts(pending_images=3)
+
+
+def scanned(unit, image, date, archive="a"):
+    return Action("scan", unit, "k", archive, date, components={"image_id": image})
+
+
+def test_pictures_that_stand_under_another_date_are_told():
+    actions = [
+        scanned("m1", "one", MONDAY),
+        scanned("m2", "one", MONDAY),  # twice on its own date
+        scanned("t1", "one", TUESDAY),
+        scanned("t2", "two", TUESDAY),
+        scanned("b1", "one", MONDAY, "b"),
+        action("scan", "m3", outcome=FAILED),
+        action("segment", "one"),
+    ]
+    days = count(actions, [Planned("segment", "two", "b", MONDAY, NEW)])
+    found = {(day.archive, day.date): (day.elsewhere, dict(day.stages)) for day in days}
+    assert found == {
+        ("a", MONDAY): (0, {"scan": Counts(done=2, failed=1), "segment": Counts(done=1)}),
+        ("a", TUESDAY): (2, {"scan": Counts(done=2)}),
+        ("b", MONDAY): (1, {"scan": Counts(done=1), "segment": Counts(pending=1)}),
+    }
+    rows = [_row(day, ["scan", "segment", "cells"]) for day in days]
+    assert rows == [
+        ["2021-12-14", "a", "2", "2 elsewhere", ""],
+        ["2021-12-13", "a", "2, 1 failed", "1", ""],
+        ["2021-12-13", "b", "1", "1 pending, 1 elsewhere", ""],
+    ]
 
 
 def test_recipes_and_models_are_of_no_date():
@@ -178,3 +207,22 @@ def test_what_is_not_done_is_listed_before_what_is(config):
     assert "2021-12-13" in text  # the oldest, and the one with a failure
     assert "and 21 more dates" in text
     assert "more dates" not in invoke("status", "--store", config.store, "--all")
+    assert "elsewhere" not in text
+
+
+def test_what_the_numbers_are_of_is_told_of_what_there_is(config):
+    assert "counted: scan, segment in images\n" in invoke("status", "--store", config.store)
+    store = create_store(config.store)
+    again = scanned("t1", "i", TUESDAY)
+    store.state.put([again, *(action(stage, "u") for stage in ("annotate", "featurize", "embed"))])
+    store.commit("r")
+    text = invoke("status", "--store", config.store)
+    legend = (
+        "counted: scan, segment in images; annotate in dates; featurize, embed in parts of cells"
+    )
+    assert " ".join(text.split()).endswith(
+        f"{legend} elsewhere: the same picture stands under another date or archive, and is "
+        "segmented there"
+    )
+    found = json.loads(invoke("status", "--store", config.store, "--json"))
+    assert [day["pictures_elsewhere"] for day in found["dates"]] == [1, 0]
