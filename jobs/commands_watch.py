@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from anabatch.report.text import printable
-from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, SCAN, SEGMENT
+from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, LIST, SCAN, SEGMENT
 
 from .options import ConfigOption, JsonOption, LogFormat, LogOption, StoreOption, store_path
 from .screen import screen
@@ -28,6 +28,7 @@ _DATES = 40
 """Dates that are listed; what is all done stands behind what is not."""
 
 _UNITS = {
+    "files and folders": (LIST,),
     "images": (SCAN, SEGMENT, CELLS),
     "dates": (ANNOTATE,),
     "parts of cells": (FEATURIZE, EMBED, CLUSTER),

@@ -214,12 +214,12 @@ def test_what_the_numbers_are_of_is_told_of_what_there_is(config):
     assert "counted: scan, segment in images\n" in invoke("status", "--store", config.store)
     store = create_store(config.store)
     again = scanned("t1", "i", TUESDAY)
-    store.state.put([again, *(action(stage, "u") for stage in ("annotate", "featurize", "embed"))])
+    store.state.put(
+        [again, *(action(stage, "u") for stage in ("list", "annotate", "featurize", "embed"))]
+    )
     store.commit("r")
     text = invoke("status", "--store", config.store)
-    legend = (
-        "counted: scan, segment in images; annotate in dates; featurize, embed in parts of cells"
-    )
+    legend = "counted: list in files and folders; scan, segment in images; annotate in dates; featurize, embed in parts of cells"
     assert " ".join(text.split()).endswith(
         f"{legend} elsewhere: the same picture stands under another date or archive, and is "
         "segmented there"
