@@ -175,16 +175,17 @@ def _of_clusters(
     source: Source, population: Population | None, model: Action | None, located: Located | None
 ) -> list[Section]:
     """Return the sections that show clusters, and on which embedding they stand if it is not this one."""
-    sections = [
+    told = [
         gallery.section(source, population),
         cluster_profiles.section(source, population),
         cluster_labels.section(source, population, model),
-        cell_map.section(source, located),
     ]
-    mapped = components.section(source, located)  # without cells on it, it shows no clusters
+    mapped = [cell_map.section(source, located), components.section(source, located)]
+    of_map = model if located else None  # without cells on them, maps show no clusters
+    places = " Cells lie where the current one has them."
     return [
-        *(warned(source, model, section) for section in sections),
-        warned(source, model if located else None, mapped),
+        *(warned(source, model, section) for section in told),
+        *(warned(source, of_map, section, places) for section in mapped),
     ]
 
 

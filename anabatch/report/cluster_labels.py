@@ -11,6 +11,7 @@ from anabatch.report.figures import DARK, WIDTH, Plot, bar_names, new_figure, st
 from anabatch.report.footing import making
 from anabatch.report.section import Section
 from anabatch.report.source import AXES
+from anabatch.report.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,7 +128,7 @@ def _heat_map(table: dict[str, Any], numbers: list[int]) -> Plot:
             f"{name}: how the cells of every label spread over the clusters, in % of the label's cells "
             "(their number in brackets). A cell counts for every label of its image."
         )
-        alt = f"Heat map of {len(rows)} labels by {len(numbers)} clusters"
+        alt = f"Heat map of {plural(len(rows), 'label')} by {plural(len(numbers), 'cluster')}"
         return to_plot(figure, alt=alt, caption=caption)
 
 

@@ -22,7 +22,7 @@ from anabatch.report.figures import (
 from anabatch.report.members import LEAST
 from anabatch.report.population import SAMPLE
 from anabatch.report.section import Section
-from anabatch.report.text import number
+from anabatch.report.text import number, plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def _spectrum(values: NDArray[np.float64], shares: NDArray[np.float64]) -> Plot:
             axes.set_xlabel("component")
             whole_numbers(axes, "x")
             axes.grid(visible=True)
-        alt = f"Line plots of {len(values)} eigenvalues and of the cumulated explained variance"
+        alt = f"Line plots of {plural(len(values), 'eigenvalue')} and of the cumulated explained variance"
         caption = (
             "Eigenvalue spectrum of the kernel PCA, and the share of the whole variance that the first "
             "components explain."
@@ -143,11 +143,11 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
         axes.set_aspect("equal", adjustable="datalim")
         figure.legend(loc="outside right upper", title="cluster", markerscale=2)
         caption = (
-            f"{number(len(cells))} of {number(located.population.size)} cells on the first two components, in the "
+            f"{number(len(cells))} of {plural(located.population.size, 'cell')} on the first two components, in the "
             f"embedding's units: a sample, and at least {LEAST} of every cluster, or all that it has. A "
             "cluster's number stands at the median of its cells."
         )
-        alt = f"Scatter plot of {len(cells)} cells on two components, coloured by cluster"
+        alt = f"Scatter plot of {plural(len(cells), 'cell')} on two components, coloured by cluster"
         return to_plot(figure, alt=alt, caption=caption, points=True)
 
 

@@ -63,10 +63,12 @@ class Footing:
         """
         if self.stands:
             return ""
-        now = "is none now" if self.current is None else f"is generation {self.current} now"
+        old = f"generation {self.fitted} of the embedding"
         if self.fitted is None:
-            return f"{what} on an embedding that is {_UNKNOWN}. The embedding {now}."
-        return f"{what} on generation {self.fitted} of the embedding, which {now}."
+            old = f"an embedding that is {_UNKNOWN}"
+        if self.current is None:
+            return f"{what} on {old}. There is no embedding now."
+        return f"{what} on {old}. The current one is generation {self.current}."
 
 
 def footing(source: Source, model: Action) -> Footing:
@@ -95,7 +97,7 @@ def _recipe(source: Source, model: Action) -> dict[str, Any] | None:
     return found.components if found else None
 
 
-def warned(source: Source, model: Action | None, section: Section) -> Section:
+def warned(source: Source, model: Action | None, section: Section, more: str = "") -> Section:
     """Return a section with a warning where what it shows is of another embedding.
 
     Parameters
@@ -104,6 +106,8 @@ def warned(source: Source, model: Action | None, section: Section) -> Section:
     model : Action or None
         The clusters that it shows, or what was found of their number; None if there are none.
     section : Section
+    more : str
+        What the warning is to say beside that.
     """
     if model is None or section.absent:
         return section
@@ -112,7 +116,7 @@ def warned(source: Source, model: Action | None, section: Section) -> Section:
     part = "" if name == CLUSTER_MODEL else f" --name {name}"
     warning = footing(source, model).warning(what)
     command = f"anabatch cluster{part}{option}"
-    return replace(section, warning=warning, command=command) if warning else section
+    return replace(section, warning=warning + more, command=command) if warning else section
 
 
 def method_of(model: Action) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from anabatch.config import ReportConfig
 from anabatch.report.build import build_part_report, build_report
-from anabatch.report.footing import footing, making
+from anabatch.report.footing import footing, making, warned
+from anabatch.report.section import Section
 from anabatch.report.source import Source
 from anabatch.stages import choose_k
 from anabatch.store.actions import Action
@@ -77,12 +78,12 @@ def test_clusters_of_the_current_embedding_carry_no_warning(report):
 def test_all_sections_with_clusters_of_another_embedding_say_so(full, report):
     embed_anew(full)
     found = report()
-    warning = (
-        "These clusters were made on generation 1 of the embedding, which is generation 2 now. "
-        "anabatch cluster makes"
-    )
-    warned = {name for name, text in found.items() if warning in text}
-    assert warned == OF_CLUSTERS
+    warning = "These clusters were made on generation 1 of the embedding. The current one is generation 2."
+    told = {name for name, text in found.items() if warning in text}
+    assert told == OF_CLUSTERS
+    assert "generation 2. anabatch cluster makes them anew" in found["gallery"]
+    on_maps = {name for name, text in found.items() if "Cells lie where the current one" in text}
+    assert on_maps == {"map", "components"}
     assert "not on the current embedding" in found["overview"]
 
 
@@ -90,20 +91,28 @@ def test_an_embedding_without_clusters_on_its_map_is_not_warned_of(full, report)
     embed_anew(full)
     embedded = full.state.stage("embed")
     full.state.put([replace(a, components=a.components | {"model": "gone"}) for a in embedded])
-    warned = {name for name, text in report().items() if "These clusters were made on" in text}
-    assert warned == OF_CLUSTERS - {"map", "components"}
+    told = {name for name, text in report().items() if "These clusters were made on" in text}
+    assert told == OF_CLUSTERS - {"map", "components"}
 
 
 def test_numbers_that_were_tried_on_another_embedding_say_so(full):
     stood = source_of(full).generation("kmeans").components["settings"]
-    tried = Action(MODEL, f"{choose_k.KIND}/archive/000001", "k", components={"settings": stood})
-    assert footing(source_of(full), tried).stands
+    tried = Action(MODEL, f"{choose_k.KIND}/mine/000001", "k", components={"settings": stood})
+    section = Section("number", "How many clusters", "number_of_clusters.html")
+    assert warned(source_of(full), tried, section) == section
     embed_anew(full)
-    stands = footing(source_of(full), tried)
-    assert (
-        stands.warning("They were")
-        == "They were on generation 1 of the embedding, which is generation 2 now."
-    )
+    found = warned(source_of(full), tried, section)
+    assert found.warning.startswith("These numbers of clusters were tried on generation 1 of")
+    assert found.command == "anabatch cluster --name mine --choose-k 2..12"
+    absent = replace(section, absent="none were tried")
+    assert warned(source_of(full), tried, absent) == absent
+
+
+def test_without_an_embedding_clusters_say_so(full):
+    model = source_of(full).generation("kmeans")
+    full.state.delete([full.state.get(MODEL, "kpca/archive/000001")])
+    text = footing(source_of(full), model).warning("They were made")
+    assert text.endswith("There is no embedding now.")
 
 
 def test_an_embedding_that_is_taken_up_again_makes_clusters_stand(full):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anabatch.report.templating import environment
 from anabatch.report.text import number, percent, plural, printable, shortened, shown
 
 
@@ -51,3 +52,11 @@ def test_numbers():
     assert plural(0, "nucleus", "nuclei") == "0 nuclei"
     assert shortened("abcdef", 4) == "abc…"
     assert shortened("abcd", 4) == "abcd"
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 more file"), (2, "2 more files")])
+def test_what_is_left_out_of_a_list_is_counted_in_grammar(count, text):
+    template = '{% import "macros.html" as m %}{{ m.more(n, "file", "files", "; look") }}'
+    made = environment().from_string(template).render(n=count)
+    assert made.strip() == f'<p class="note">… and {text}; look.</p>'
+    assert environment().from_string(template).render(n=0).strip() == ""
