@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _COUNTS = (1, 2, 5, 10, 20, 35, 60, 100, 150)
 """Components whose share of the variance the table gives."""
+_LEGEND_ROWS = 28  # as many as the figure is high
 
 
 def section(source: Source, located: Located | None) -> Section:
@@ -141,7 +142,8 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_aspect("equal", adjustable="datalim")
-        figure.legend(loc="outside right upper", title="cluster", markerscale=2)
+        columns = -(-len(np.unique(numbers)) // _LEGEND_ROWS)
+        figure.legend(loc="outside right upper", title="cluster", markerscale=2, ncols=columns)
         caption = (
             f"{number(len(cells))} of {plural(located.population.size, 'cell')} on the first two components, in the "
             f"embedding's units: a sample, and at least {LEAST} of every cluster, or all that it has. A "

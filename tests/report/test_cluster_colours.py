@@ -91,3 +91,24 @@ def test_a_cluster_that_a_map_does_not_show_keeps_its_colour(twelve):
     ]
     number = located.cells[0].cluster
     assert shown["keys"] == [{"name": str(number), "colour": COLOURS[number]}]
+
+
+def test_a_legend_of_many_clusters_stands_in_columns(full, monkeypatch):
+    from matplotlib.figure import Figure
+
+    columns = []
+    legend = Figure.legend
+
+    def draw(self, *args, ncols=1, **options):
+        columns.append(ncols)
+        return legend(self, *args, ncols=ncols, **options)
+
+    monkeypatch.setattr(Figure, "legend", draw)
+    for clusters in (8, 30):
+        full.cluster(tuple(range(clusters)))
+        source = Source(full.store, ReportConfig(), None, (), {})
+        model = source.generation("kmeans")
+        assert model is not None
+        located = locate(source, read_population(source, model))
+        components.section(source, located)
+    assert columns == [1, 2]
