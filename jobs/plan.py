@@ -114,8 +114,8 @@ def survey(context: Context) -> Survey:
     scanned = scan.plan(context)
     files = [Planned(SCAN, *_file(entry)) for entry in scanned.reasons]
     if files:
-        text = f"{len(files)} files are read first: what they hold decides what follows from them"
-        notes.append(text)
+        many = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+        notes.append(f"{many} read first, which decides what follows")
     labels = annotate.plan(context)
     images = segment.plan(context)
     features = featurize.plan(context)

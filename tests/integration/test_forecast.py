@@ -202,3 +202,12 @@ def test_with_a_kernel_pca_that_is_due_the_clusters_are(night):
         "kmeans/archive": "UPSTREAM another kpca",
     }
     assert fitted(run_jobs(config)) == [("embed", 2), ("cluster", 2)]
+
+
+@pytest.mark.parametrize(("files", "many"), [(1, "1 file is"), (2, "2 files are")])
+def test_files_that_are_read_first_are_counted(night, files, many):
+    for number in range(files):
+        draw(night, 4 + number, cells=1)
+    copied = {"ignore_inode": True, "ignore_ctime": True, "rehash_share": 0.0}
+    with looking(config_of(night, scan=copied)) as context:
+        assert f"{many} read first, which decides what follows" in survey(context).notes
