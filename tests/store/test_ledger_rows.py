@@ -93,8 +93,8 @@ def test_what_stands_is_what_a_dictionary_would_hold(tmp_path_factory, commits):
     assert all(action.outcome != GONE for action in found)
     places = [(action.sequence, action.first_row, *action.identity) for action in found]
     assert places == sorted(places)
-    for rows in (1, 3):
-        with patch.object(ledger_rows, "_MADE_AT_ONCE", rows):
+    for at_once in (1, 3):
+        with patch.object(ledger_rows, "_MADE_AT_ONCE", at_once):
             assert standing_actions(files, total) == found
 
 

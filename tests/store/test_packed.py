@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from sys import getsizeof
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,9 +43,9 @@ def test_a_fact_that_is_not_there_is_the_default_or_an_error():
 
 
 def test_what_is_given_back_is_the_callers_own():
-    own = {"sizes": [1, 2], "proposed": {"cells": 1}}
-    kept = pack(own)
-    own["sizes"].append(3)
+    sizes = [1, 2]
+    kept = pack({"sizes": sizes, "proposed": {"cells": 1}})
+    sizes.append(3)
     found = unpack(kept)
     found["proposed"]["cells"] = 2
     found["size"] = 1
@@ -53,7 +54,7 @@ def test_what_is_given_back_is_the_callers_own():
 
 
 def test_other_kinds_of_values_stay_what_they_are():
-    own = {"dropped": Counter(small=2), "place": (1, [2, (3,)]), 4: "name"}
+    own: dict[Any, Any] = {"dropped": Counter(small=2), "place": (1, [2, (3,)]), 4: "name"}
     found = unpack(pack(own))
     assert found == own
     assert type(found["dropped"]) is Counter

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anabatch.archive.walk import ListedFile
-from anabatch.store.statcache import CTIME, INODE, Comparison, Entry, StatCache
+from anabatch.store.statcache import CTIME, INODE, Comparison, StatCache
+from anabatch.store.statentries import Entry
 
 SECOND = 10**9
 DAY = 86_400 * SECOND
@@ -144,7 +145,7 @@ def test_an_empty_cache_is_saved_too(cache, tmp_path):
     cache.keep(lambda _: False)
     cache.save()
     again = StatCache.load(tmp_path, "drive")
-    assert (again.entries, again.lost) == ({}, "")
+    assert (dict(again.entries), again.lost) == ({}, "")
 
 
 def test_nothing_new_is_not_written(cache, tmp_path):
@@ -181,7 +182,7 @@ def test_files_that_were_read_by_a_clock_that_ran_ahead_are_the_oldest(tmp_path)
 
 def test_a_missing_cache_is_empty_and_says_so(tmp_path):
     cache = StatCache.load(tmp_path, "drive")
-    assert (cache.entries, cache.lost) == ({}, "is missing")
+    assert (dict(cache.entries), cache.lost) == ({}, "is missing")
     assert not (tmp_path / "cache").exists()
 
 

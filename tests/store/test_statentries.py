@@ -30,7 +30,8 @@ def again(found):
 
 @given(steps)
 def test_entries_are_what_a_dictionary_would_hold(steps):
-    truth, found = {}, Entries()
+    truth: dict[str, Entry] = {}
+    found = Entries()
     for path, entry in steps:
         if entry is None:
             truth.pop(path, None)
