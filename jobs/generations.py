@@ -252,7 +252,7 @@ def fit(
         context, MODEL, generation.unit, generation.key, Place(generation.name, None)
     ):
         return True
-    text = f"{job}: fitting generation {generation.number} of {generation.kind}: {why}"
+    text = f"{job}: fitting generation {generation.number} of {generation.name}: {why}"
     say.say("fit", text, job=job, generation=generation.number, reason=why)
     try:
         with say.timed(job):
