@@ -1,4 +1,4 @@
-"""Section: a map of the cells to move about in, on the first two components of the embedding.
+"""Section: a map of the cells to move about in, on the first two components of the embedding, or on a part's own axes.
 
 The page's only script draws it. It stands in the page, reads nothing but the data beside it, and the
 page's policy lets run what has its digest and nothing else.
@@ -86,6 +86,7 @@ def section(source: Source, located: Located | None) -> Section:
             "least": LEAST,
             "enlarged": population.enlarged,
             "axes": names,
+            "own": located.is_part,
             "sheet": _sheet(source, cells, pictured),
             "data": _safe(_data(source, located, pictured) | {"axes": names}),
             "script": Markup(script()),  # noqa: S704 -- our own file

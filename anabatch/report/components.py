@@ -145,29 +145,34 @@ def _scatter(located: Located, shares: NDArray[np.float64]) -> Plot:
         columns = -(-len(np.unique(numbers)) // _LEGEND_ROWS)
         figure.legend(loc="outside right upper", title="cluster", markerscale=2, ncols=columns)
         caption = (
-            f"{number(len(cells))} of {plural(located.population.size, 'cell')} on the first two components, in the "
+            f"{number(len(cells))} of {plural(located.population.size, 'cell')} on {_axes(located)}, in the "
             f"embedding's units: a sample, and at least {LEAST} of every cluster, or all that it has. A "
             "cluster's number stands at the median of its cells."
         )
-        alt = f"Scatter plot of {plural(len(cells), 'cell')} on two components, coloured by cluster"
+        alt = f"Scatter plot of {plural(len(cells), 'cell')} on two axes, coloured by cluster"
         return to_plot(figure, alt=alt, caption=caption, points=True)
 
 
+def _axes(located: Located) -> str:
+    if located.is_part:
+        return "the two axes of the embedding along which they differ most"
+    return "the first two components"
+
+
 def axis_names(located: Located, shares: NDArray[np.float64]) -> list[str]:
-    """Return what the axes of the first two components are called.
+    """Return what the two axes of maps are called.
 
     Parameters
     ----------
     located : Located
-        The cells; those of a part of the archive have shares of their own.
+        The cells; those of a part of the archive have axes of their own.
     shares : ndarray of float64, shape (components,)
         What the components explain of the variance of all cells.
     """
     if located.is_part:
-        shares, of = located.shares, f"these cells' variance in {len(located.shares)} components"
-    else:
-        of = "the variance"
-    return [f"component {i} ({s:.1%} of {of})" for i, s in enumerate(shares[:2], start=1)]
+        of = f"these cells' variance in {len(located.shares)} components"
+        return [f"own axis {i} ({s:.1%} of {of})" for i, s in enumerate(located.held, start=1)]
+    return [f"component {i} ({s:.1%} of the variance)" for i, s in enumerate(shares[:2], start=1)]
 
 
 def _number_clusters(axes: Any, places: NDArray[np.float32], numbers: NDArray[np.int_]) -> None:

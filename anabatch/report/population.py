@@ -212,7 +212,10 @@ def embedded(
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """The cells of maps that have a place on two components.
+    """The cells of maps that have a place on two axes.
+
+    Those of the archive are its first two components. A part of it may hardly differ along these: its
+    axes are the first two principal ones of its own cells, a rotation of the embedding.
 
     Attributes
     ----------
@@ -220,15 +223,18 @@ class Located:
     cells : list of Cell
         At least one.
     places : ndarray of float32, shape (cells, 2)
-        In the embedding's units.
+        In the embedding's units; from the sample's mean for a part.
+    held : ndarray of float64, shape (2,)
+        What the axes have of the cells' own variance in all components, as the population's sample has
+        it; zeros where they do not vary.
     shares : ndarray of float64, shape (components,)
-        What each component has of the cells' own variance in all components, as the population's sample
-        has it; zeros where they do not vary.
+        The same of each component.
     """
 
     population: Population
     cells: list[Cell]
     places: NDArray[np.float32]
+    held: NDArray[np.float64]
     shares: NDArray[np.float64]
 
     @property
@@ -249,5 +255,19 @@ def locate(source: Source, population: Population | None) -> Located | None:
     sampled = {cell.cell_id for cell in population.sample}
     fair = values[[cell.cell_id in sampled for cell in cells]].astype(np.float64)
     variances = fair.var(axis=0) if len(fair) else np.zeros(values.shape[1])
-    shares = variances / (variances.sum() or 1.0)
-    return Located(population, cells, values[:, :2], shares)
+    whole = variances.sum() or 1.0
+    shares = variances / whole
+    if population.name == CLUSTER_MODEL or not variances.any():
+        return Located(population, cells, values[:, :2], shares[:2], shares)
+    axes, along = _principal_axes(fair)
+    places = ((values - fair.mean(axis=0)) @ axes).astype(np.float32)
+    return Located(population, cells, places, along / whole, shares)
+
+
+def _principal_axes(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the two directions in which rows differ most, as columns, and the variances along them."""
+    variances, directions = np.linalg.eigh(np.cov(rows, rowvar=False, bias=True))
+    axes = directions[:, :-3:-1]
+    # either sign is right: the same one every time
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[np.newaxis], axis=0)
+    return axes * np.sign(largest), variances[:-3:-1]

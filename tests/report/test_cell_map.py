@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.decomposition import PCA
 
 from anabatch.config import ReportConfig
 from anabatch.report import cell_map, components, population
@@ -122,15 +123,30 @@ def variance_of(source, cells):
     return variances / variances.sum()
 
 
-def test_axes_of_a_part_tell_its_own_shares_of_the_variance(source):
+def test_a_part_is_mapped_on_its_own_principal_axes(source):
+    part = of_part(source)
+    located = locate(source, part)
+    assert located is not None
+    embedding = source.store.array("embedding").compute(scheduler="sync").astype(np.float64)
+    ids = source.store.table("cells").to_pandas().cell_id.tolist()
+    order = [ids.index(cell.cell_id) for cell in located.cells]
+    peer = PCA(svd_solver="full").fit(embedding[order])
+    expected = peer.transform(embedding[order])[:, :2]
+    signs = np.sign((expected * located.places).sum(axis=0))
+    np.testing.assert_allclose(located.places, expected * signs, atol=1e-6)
+    names = [
+        f"own axis {i} ({s:.1%} of these cells' variance in 4 components)"
+        for i, s in enumerate(peer.explained_variance_ratio_[:2], start=1)
+    ]
+    assert cell_map.section(source, located).facts["axes"] == names
+    assert located.held[0] > variance_of(source, part.sample)[0]  # more than along the archive's
+
+
+def test_a_part_tells_its_own_shares_of_the_variance(source):
     part = of_part(source)
     located = locate(source, part)
     own = variance_of(source, part.sample)
     model = source.model(source.generation("kpca"))["explained_variance_ratio_"]
-    expected = [
-        f"component {i} ({own[i - 1]:.1%} of these cells' variance in 4 components)" for i in (1, 2)
-    ]
-    assert cell_map.section(source, located).facts["axes"] == expected
     assert abs(own[0] - model[0]) > 0.01  # the archive's are others
     facts = components.section(source, located).facts
     counts = [count for count, _ in facts["shares"]]
@@ -152,6 +168,7 @@ def test_cells_that_do_not_vary_have_no_shares(source):
     located = locate(source, replace(part, sample=part.sample[:1]))
     assert located is not None
     assert located.shares.tolist() == [0] * 4
+    assert located.held.tolist() == [0] * 2
 
 
 def test_the_archive_keeps_the_shares_of_its_model(source):
