@@ -64,7 +64,7 @@ class FeaturizeBatch:
 def featurize_recipe(config: FeaturizeConfig) -> Recipe:
     """Return what determines features beside the crops; the weights are read for it."""
     parameters, weights = features_parameters(config), features_weights(config)
-    return Recipe(FEATURIZE, VERSION, parameters, weights, unsaid=AS_BEFORE)
+    return Recipe(FEATURIZE, VERSION, parameters, weights, unsaid=AS_BEFORE, subject="extractor")
 
 
 def featurize_key(cells: str, recipe: str) -> str:

@@ -76,6 +76,9 @@ class Recipe:
         Values of parameters that are left out of `parameters` where they have them: what was called
         by no name before there were others. They only tell people what has changed, and are in no
         digest and in no row.
+    subject : str
+        The parameter of `unsaid` that names what has them, as `extractor`: what another value names may
+        have no such parameters. Empty where whatever the stage does has them all.
     """
 
     stage: str
@@ -83,6 +86,7 @@ class Recipe:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     unsaid: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    subject: str = field(default="", compare=False)
 
     @property
     def digest(self) -> str:
@@ -124,7 +128,7 @@ def difference(old: Recipe | None, new: Recipe) -> Reason | None:
         return None
     if old.version != new.version:
         return Reason(Cause.CODE, f"version {old.version} -> {new.version}")
-    before, after = ({**new.unsaid, **recipe.parameters} for recipe in (old, new))
+    before, after = (_in_full(recipe.parameters, new) for recipe in (old, new))
     models = _changes(old.models, new.models, digests=True)
     # what only one of them has came or went with something that both have, as weights with an extractor
     both = [*_shared(_changes(before, after)), *_shared(models)]
@@ -132,6 +136,14 @@ def difference(old: Recipe | None, new: Recipe) -> Reason | None:
     is_model = any(change in models for change in both or every)
     detail = ", ".join(str(change) for change in both or every)
     return Reason(Cause.MODEL if is_model else Cause.PARAM, detail)
+
+
+def _in_full(parameters: Mapping[str, Any], recipe: Recipe) -> Mapping[str, Any]:
+    """Return parameters with what a recipe leaves unsaid, if they are of the subject that has it."""
+    subject = recipe.unsaid.get(recipe.subject)
+    if parameters.get(recipe.subject, subject) != subject:
+        return parameters
+    return {**recipe.unsaid, **parameters}
 
 
 class _Change(NamedTuple):

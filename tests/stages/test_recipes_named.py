@@ -31,6 +31,12 @@ def test_methods_of_clusters(old, new, why):
         ({"pooling": "average"}, {}, "PARAM pooling average -> flatten"),
         ({}, {"extractor": "lbp"}, "PARAM extractor vgg16 -> lbp"),
         ({"extractor": "lbp"}, {}, "PARAM extractor lbp -> vgg16"),
+        (
+            {"pooling": "average", "precision": "mixed_bfloat16"},
+            {"extractor": "lbp"},
+            "PARAM extractor vgg16 -> lbp",
+        ),
+        ({"extractor": "lbp"}, {"pooling": "average"}, "PARAM extractor lbp -> vgg16"),
     ],
 )
 def test_parameters_of_features(old, new, why):

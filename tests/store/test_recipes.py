@@ -78,8 +78,41 @@ def test_what_goes_without_saying_is_named_by_its_value(old, new, models, said):
     assert str(found) == said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (VGG16, {"extractor": "lbp"}, "PARAM extractor vgg16 -> lbp"),
+        ({"extractor": "lbp"}, VGG16, "PARAM extractor lbp -> vgg16"),
+        ({"extractor": "lbp"}, {"extractor": "mine"}, "PARAM extractor lbp -> mine"),
+        (
+            {"extractor": "lbp"},
+            {"extractor": "mine", "pooling": "average"},
+            "PARAM extractor lbp -> mine",
+        ),
+        # said by the one, and what goes without saying of the other: both have it
+        (
+            {"batch": 64},
+            {"extractor": "mine", "pooling": "average"},
+            "PARAM extractor vgg16 -> mine, pooling flatten -> average",
+        ),
+        (VGG16, {"batch": 64}, "PARAM pooling average -> flatten"),
+        (
+            {"extractor": "mine", "pooling": "average"},
+            {"extractor": "mine"},
+            "PARAM pooling average -> none",
+        ),
+    ],
+)
+def test_only_what_the_subject_has_goes_without_saying(old, new, said):
+    before = Recipe("featurize", 1, old)
+    after = Recipe("featurize", 1, new, unsaid=UNSAID, subject="extractor")
+    assert str(difference(Recipe.from_action(before.action("run-1")), after)) == said
+
+
 def test_what_goes_without_saying_is_in_no_digest_and_in_no_row():
-    more = Recipe(BASE.stage, BASE.version, BASE.parameters, BASE.models, unsaid=UNSAID)
+    more = Recipe(
+        BASE.stage, BASE.version, BASE.parameters, BASE.models, unsaid=UNSAID, subject="extractor"
+    )
     assert more == BASE
     assert more.action("run-1") == BASE.action("run-1")
     assert BASE.digest == "83a0d7ffa9255e396872d6905bab8123"
