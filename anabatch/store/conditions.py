@@ -33,11 +33,19 @@ _CLOCK_WORDS = frozenset(
 )
 _CLOCK_MACROS = frozenset({"ago", "pg_conf_load_time", "pg_postmaster_start_time"})
 _OF_MANY_ROWS = re.compile(r"cannot contain (?:aggregates|window functions)|UNNEST not supported")
-_KINDS = {"VARCHAR": "a text", '"NULL"': "nothing", "DATE": "a date"} | dict.fromkeys(
-    ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UBIGINT", "HUGEINT", "FLOAT", "DOUBLE"),
-    "a number",
-)
-"""What values of DuckDB's types are to a reader."""
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_KINDS = {
+    "a number": (*_INTEGERS, *(f"U{name}" for name in _INTEGERS))
+    + ("FLOAT", "DOUBLE", "DECIMAL", "BIGNUM"),
+    "a text": ("VARCHAR", "ENUM", "JSON", "UUID"),
+    "a date": ("DATE",),
+    "a time": ("TIME",),  # TIMESTAMP too
+    "a length of time": ("INTERVAL",),
+    "several values": ("STRUCT", "TUPLE", "MAP", "UNION"),
+    "bytes": ("BLOB", "BIT"),
+    "nothing": ('"NULL"',),
+}
+"""What values are to a reader, by how DuckDB's names of their types begin."""
 _AS_BEHIND_WHERE = "Give a condition as it stands behind WHERE."
 _CURLY = "\u2018\u2019\u201a\u201c\u201d\u201e"  # as word processors make of straight quotes
 
@@ -90,11 +98,30 @@ def holding(relation: duckdb.DuckDBPyRelation, where: str) -> duckdb.DuckDBPyRel
         It is no condition over these columns. :func:`explained` says what is wrong.
     """
     found = relation.filter(where)
-    (kind,) = relation.project(f"({where}\n)").types  # a line end ends a comment
-    if str(kind) != "BOOLEAN":
-        what = f"{where!r} is no condition: it gives {_KINDS.get(str(kind), str(kind))}"
-        raise ConfigurationError(what, f"Compare it with something, as in: {where.strip()} = ...")
+    types = relation.project(f"({where}\n)").types  # a line end ends a comment
+    if others := [str(kind) for kind in types if str(kind) != "BOOLEAN"]:
+        what = f"{where!r} is no condition: it gives {_told(others[0])}"
+        remedy = "Compare a column with something."
+        if _names_a_column(where, relation.columns):
+            remedy = f"Compare it with something, as in: {where.strip()} = ..."
+        raise ConfigurationError(what, remedy)
     return found
+
+
+def _told(kind: str) -> str:
+    """Return what values of a type of DuckDB's are, in words."""
+    if kind.endswith("]"):
+        return "a list"
+    told = (words for words, begins in _KINDS.items() if kind.startswith(begins))
+    return next(told, "what is neither true nor false")
+
+
+def _names_a_column(where: str, columns: Sequence[str]) -> bool:
+    with alone() as connection:
+        tree = parsed(connection, where)
+    # a column's field has several names; `current_date` looks like a name, and is no column's
+    named = {name.lower() for node in nodes(tree) for name in node.get("column_names", [])}
+    return not named.isdisjoint(column.lower() for column in columns)
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:

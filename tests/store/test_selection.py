@@ -258,14 +258,20 @@ def test_what_is_no_condition_is_refused_in_a_line(made, where, words):
         ("scale", "a number"),
         ("label", "a text"),
         ("date", "a date"),
-        ("NULL", "nothing"),
-        ("labels", r"VARCHAR\[\]"),
+        ("labels", "a list"),
     ],
 )
 def test_what_only_gives_a_value_selects_nothing(made, where, kind):
     with pytest.raises(ConfigurationError, match=f"is no condition: it gives {kind}") as raised:
         chosen(made, where)
     assert raised.value.remedy == f"Compare it with something, as in: {where} = ..."
+
+
+@pytest.mark.parametrize(("where", "kind"), [("1.5", "a number"), ("'area_px'", "a text")])
+def test_a_constant_is_not_to_be_compared(made, where, kind):
+    with pytest.raises(ConfigurationError, match=f"is no condition: it gives {kind}") as raised:
+        chosen(made, where)
+    assert raised.value.remedy == "Compare a column with something."
 
 
 @pytest.mark.parametrize(
