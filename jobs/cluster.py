@@ -31,10 +31,10 @@ from .generations import (
     next_generation,
     reason_to_fit,
     sources,
-    take_up,
     usable,
 )
 from .job import Job
+from .put_back import take_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

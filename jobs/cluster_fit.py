@@ -16,7 +16,7 @@ from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.new_kinds import REACH_ROWS, measure_reach
 from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source
-from anabatch.store.generations import current, generations
+from anabatch.store.generations import current
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, cluster_unit
 from anabatch.store.recipes import difference
@@ -112,11 +112,10 @@ def start_of(context: Context, subject: Subject, kind: Kind, *, add: Any = None)
     add : ndarray of float64, shape (d,), optional
         Centre of a new cluster: it is added to those of the current generation.
     """
-    every = generations(context.store.state, kind.kind, kind.name)
-    if not every:
+    before = current(context.store.state, kind.kind, kind.name)
+    if before is None:
         return Start(subject.config.k, None)
-    before = every[-1]
-    used = max(int(model.components["used"]) for model in every)
+    used = int(before.components["used"])
     # with other parameters, or another embedding, centres stand for nothing
     same = not difference(context.recipe(before.components["settings"]), kind.recipe)
     same = same and not context.damage(before.part)

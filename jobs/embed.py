@@ -25,10 +25,10 @@ from .generations import (
     reason_to_fit,
     rows_of,
     sources,
-    take_up,
     usable,
 )
 from .job import Job
+from .put_back import take_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -165,32 +165,29 @@ def first_models(context: Context) -> list[str]:
     return ["embed and cluster follow: their first models are fitted on the cells that are found"]
 
 
-def parts_left(context: Context, *, embedding_is_due: bool) -> list[str]:
-    """Name the clusters of parts of the archive that are on an older embedding, which runs leave there.
+def parts_left(context: Context, embedding: Action | None) -> list[str]:
+    """Name the clusters of parts of the archive that are on another embedding, which runs leave there.
 
     Parameters
     ----------
     context : Context
-    embedding_is_due : bool
-        Whether a run makes another, which they will not be on.
+    embedding : Action or None
+        The one that a run goes on with; None if it makes another, which they will not be on.
     """
     state = context.store.state
     units = [a.unit for a in state.stage(MODEL) if a.unit.startswith(f"{CLUSTERS}/")]
     names = sorted({unit.split("/")[1] for unit in units} - {CLUSTER_MODEL})
-    if embedding_is_due:
+    if embedding is None:
         then = "a run makes another embedding, and leaves clusters of parts on theirs"
     else:
-        names = [name for name in names if not _is_on_the_current_one(context, name)]
-        then = "clusters of parts are on an older embedding, and runs leave them there"
+        names = [name for name in names if not _is_on(context, name, embedding)]
+        then = "clusters of parts are on another embedding, and runs leave them there"
     if not names:
         return []
     return [f"cluster: {then}: {', '.join(names)} (anabatch cluster --name {names[0]})"]
 
 
-def _is_on_the_current_one(context: Context, name: str) -> bool:
-    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+def _is_on(context: Context, name: str, embedding: Action) -> bool:
     model = current(context.store.state, CLUSTERS, name)
     recipe = context.recipe(model.components["settings"]) if model else None
-    if recipe is None or embedding is None:
-        return False
-    return bool(recipe.models["embedding"] == embedding.part_digest)
+    return recipe is not None and bool(recipe.models["embedding"] == embedding.part_digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from anabatch.errors import PopulationError
 from anabatch.stages import pilots
 from anabatch.stages.population import Application, Generation, Source
 from anabatch.store.attempts import Place
-from anabatch.store.generations import current, generations
+from anabatch.store.generations import current, generations, last_number
 from anabatch.store.live import CELLS, MODEL, LivePart, array_sources, live_parts
 from anabatch.store.recipes import Cause, Reason, Recipe, difference
 
@@ -126,56 +126,14 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
         return changed
     if damage := context.damage(model.part):
         return Reason(damage, str(model.part))
-    share = _moved_share(context, model, found)
+    share = moved_share(context, model, found)
     if share > kind.refit_share:
         return Reason(Cause.INPUT, f"{share:.0%} of the cells are new or gone since the last fit")
     return None
 
 
-def take_up(context: Context, job: str, kind: Kind, found: tuple[Source, ...]) -> bool:
-    """Make an earlier generation the current one where parameters were put back.
-
-    Its numbers stand again, and what it made of cell parts is found where it still lies.
-
-    Parameters
-    ----------
-    context : Context
-    job : str
-        The job that asks for it.
-    kind : Kind
-    found : tuple of Source
-        What it would be fitted on now.
-
-    Returns
-    -------
-    bool
-        Whether there is one. There is none where parameters are not what a fit is due for.
-    """
-    every = generations(context.store.state, kind.kind, kind.name)
-    if not every or not _differs(context, every[-1], kind):
-        return False
-    fitting = [
-        model
-        for model in every
-        if not _differs(context, model, kind)
-        and not context.damage(model.part)
-        and _moved_share(context, model, found) <= kind.refit_share
-    ]
-    if not fitting:
-        return False
-    model = replace(fitting[-1], sequence=context.next_sequence(), run=context.run)
-    context.store.state.put([model])
-    number = int(model.components["generation"])
-    text = f"{job}: taking up generation {number} of {kind.name} again: parameters were put back"
-    context.reporter.say("take_up", text, job=job, generation=number, model=kind.name)
-    return True
-
-
-def _differs(context: Context, model: Action, kind: Kind) -> bool:
-    return difference(context.recipe(model.components["settings"]), kind.recipe) is not None
-
-
-def _moved_share(context: Context, model: Action, found: tuple[Source, ...]) -> float:
+def moved_share(context: Context, model: Action, found: tuple[Source, ...]) -> float:
+    """Return how many rows are new or gone since a generation was fitted, as a share of its own."""
     moved, fitted = moved_rows(context, model, found)
     return moved / max(fitted, 1)
 
@@ -203,12 +161,11 @@ def next_generation(
         Digest of whatever else it depends on.
     """
     every = generations(context.store.state, kind.kind, kind.name)
-    number = 1 + max((int(model.components["generation"]) for model in every), default=0)
     return Generation(
         store=context.store.root,
         kind=kind.kind,
         name=kind.name,
-        number=number,
+        number=1 + last_number(every),
         settings=context.use(kind.recipe),
         rows={source.live.path: source.live.rows for source in found},
         sequence=context.next_sequence(),

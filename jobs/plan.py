@@ -25,10 +25,11 @@ from anabatch.store.recipes import Cause, Reason
 from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
 from .forecast import first_models, forecast, outlook, parts_left
 from .generations import applications, reason_to_fit, rows_of, sources, usable
+from .put_back import restorable
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from anabatch.store.actions import Action
 
@@ -139,7 +140,8 @@ def survey(context: Context) -> Survey:
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
         cells = proposal.components["together"]
         notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
-    notes += parts_left(context, embedding_is_due=KPCA in due)
+    if current(context.store.state, KPCA, CLUSTER_MODEL):
+        notes += parts_left(context, _embedding_after(context, due))
     gone = sum(action.stage == SCAN for action in scanned.gone)
     return Survey(tuple(items), gone, context.adopted, tuple(notes))
 
@@ -177,12 +179,21 @@ def _of_features(plan: featurize.FeaturizePlan) -> Iterator[Planned]:
         yield Planned(FEATURIZE, path, batch.archive, batch.date, plan.reasons[FEATURIZE, path])
 
 
+def _embedding_after(context: Context, due: Collection[str]) -> Action | None:
+    """Return the embedding that a run goes on with; None if it makes another, or has none yet."""
+    state = context.store.state
+    if KPCA not in due:
+        return current(state, KPCA, CLUSTER_MODEL)
+    return restorable(context, embed.model_kind(context), sources(state, "features"))
+
+
 def _of_models(context: Context) -> Iterator[Planned]:
     state = context.store.state
     of_kpca = tuple(_of_model(context, embed.model_kind(context), "features", embed.target))
     yield from of_kpca
-    embedding = current(state, KPCA, CLUSTER_MODEL)
-    if any(item.stage == MODEL for item in of_kpca):
+    due = {KPCA} if any(item.stage == MODEL for item in of_kpca) else set()
+    embedding = _embedding_after(context, due)
+    if due and embedding is None:
         # in another space, clusters are other ones
         known = current(state, CLUSTERS, CLUSTER_MODEL)
         found = sources(state, "features")
@@ -199,9 +210,13 @@ def _of_model(
 ) -> Iterator[Planned]:
     found = sources(context.store.state, array)
     enough = sum(source.live.rows for source in found) >= kind.least
-    if enough and (reason := reason_to_fit(context, kind, found)):
-        yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
     model = current(context.store.state, kind.kind, kind.name) if enough else usable(context, kind)
+    if enough and (reason := reason_to_fit(context, kind, found)):
+        if again := restorable(context, kind, found):
+            model, number = again, again.components["generation"]
+            detail = f"{reason.detail}; generation {number} is taken up again".removeprefix("; ")
+            reason = Reason(reason.cause, detail)
+        yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
     if model is None:
         return
     batches, reasons = applications(context, found, target(model), chunk=1)

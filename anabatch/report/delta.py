@@ -150,12 +150,17 @@ def _cells(changes: Iterable[Change]) -> dict[str, int]:
     }
 
 
+def _is_same_model(change: Change) -> bool:
+    """Whether a generation was there before: after a rollback, another one may have its number."""
+    return bool(change.before and change.now and change.before.key == change.now.key)
+
+
 def _models(source: Source, changes: Iterable[Change]) -> list[dict[str, Any]]:
     """Return the generation of every kind of model, and whether it is new, or another than before."""
     put = {
-        change.action.unit: "taken up again" if change.before else "fitted"
+        change.now.unit: "taken up again" if _is_same_model(change) else "fitted"
         for change in changes
-        if change.action.stage == MODEL and change.now
+        if change.now and change.now.stage == MODEL
     }
     models = ((name, source.generation(kind)) for kind, name in _KINDS.items())
     return [

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from anabatch.store.live import MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anabatch.store.actions import Action
     from anabatch.store.state import State
 
@@ -32,3 +34,12 @@ def current(state: State, kind: str, name: str) -> Action | None:
     """Return the generation that was fitted, or taken up again, last; or None."""
     found = generations(state, kind, name)
     return found[-1] if found else None
+
+
+def last_number(every: Iterable[Action]) -> int:
+    """Return the highest number that a model's generations ever had; 0 if there are none.
+
+    One that is taken up again knows of those that came after it, which may be gone since.
+    """
+    numbers = (max(int(one.components["generation"]), int(one.fact("last", 0))) for one in every)
+    return max(numbers, default=0)

@@ -101,7 +101,7 @@ def test_clusters_of_parts_that_a_run_leaves_behind_are_named(night, monkeypatch
     assert told(other)[0] == [f"cluster: {leaves}: one, two (anabatch cluster --name one)"]
     run_jobs(other)
     run_jobs(other, Part("one"))
-    left = "clusters of parts are on an older embedding, and runs leave them there"
+    left = "clusters of parts are on another embedding, and runs leave them there"
     assert told(other) == ([f"cluster: {left}: two (anabatch cluster --name two)"], {})
     monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: other)
     done = CliRunner().invoke(cli.app, ["plan"])

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anabatch.jobs import cluster
+from anabatch.jobs import cluster, cluster_command
+from anabatch.jobs.cluster_options import Asked
+from anabatch.jobs.looking import looking
+from anabatch.jobs.plan import survey
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
 
 import anabatch
 from anabatch.store.generations import generations
+from anabatch.store.live import MODEL
 from anabatch.store.verification import verify
 
 
@@ -130,3 +134,62 @@ class RefitOfClusters:
     @staticmethod
     def run(context):
         cluster.run(context, refit=True)
+
+
+def surveyed(lab, **embed):
+    with looking(lab.config(embed)) as context:
+        found = survey(context)
+    told = {item.unit: str(item.reason) for item in found.items if item.stage == MODEL}
+    return told, found.notes
+
+
+def test_the_plan_says_what_is_taken_up_and_what_stays_behind(lab):
+    lab.run()
+    run_jobs(lab.config(), PartOfAll)
+    lab.run({"gamma": 1e-3})
+    told, notes = surveyed(lab, gamma=1e-3)
+    assert told == {}
+    assert any("parts are on another embedding" in note and ": mine (" in note for note in notes)
+    told, notes = surveyed(lab)
+    assert told["kpca/archive"] == "PARAM gamma 0.001 -> auto; generation 1 is taken up again"
+    assert told["kmeans/archive"].endswith("; generation 1 is taken up again")
+    assert not any("mine" in note for note in notes), "they are on the one that comes back"
+    told, notes = surveyed(lab, gamma=2e-3)
+    assert told["kpca/archive"] == "PARAM gamma 0.001 -> 0.002"
+    assert any("makes another embedding" in note for note in notes)
+
+
+@pytest.mark.parametrize("file", ["fitted.json", "part.json"])
+def test_where_what_would_be_taken_up_is_damaged_another_is_fitted(lab, file):
+    store = lab.run()
+    (first,) = generations(store.state, "kmeans", "archive")
+    lab.run(k=4)
+    (store.root / str(first.part) / file).unlink()
+    store = lab.run()
+    assert (lab.told("take_up"), lab.told("fit")) == ([], ["cluster"])
+    assert numbers(store, "kmeans")[-1] == 3
+
+
+def test_numbers_are_not_given_again_after_the_last_generation_is_lost(lab):
+    lab.run()
+    other = lab.run(k=5)
+    lab.run()
+    lost = generations(other.state, "kmeans", "archive")[-1]
+    (other.root / str(lost.part) / "part.json").unlink()
+    assert numbers(lab.run(), "kmeans") == [1]
+    store = lab.run(k=4)
+    assert numbers(store, "kmeans") == [1, 3]
+    assert used(store) > used(other)
+
+
+def test_the_run_that_fitted_stays_the_one_that_did(lab):
+    (first,) = generations(lab.run().state, "kmeans", "archive")
+    lab.run(k=4)
+    again = generations(lab.run().state, "kmeans", "archive")[-1]
+    assert (again.unit, again.run) == (first.unit, first.run)
+
+
+class PartOfAll:
+    """The job of the command `cluster --name mine --where TRUE --k 2`."""
+
+    run = staticmethod(cluster_command.job_of(Asked(name="mine", where="TRUE", k=2)))

@@ -165,6 +165,16 @@ def test_a_generation_is_new_or_as_before(reported):
     ]
 
 
+@pytest.mark.parametrize(("key", "new"), [("other", "fitted"), (None, "taken up again")])
+def test_a_generation_of_a_known_number_is_the_same_or_another(reported, key, new):
+    full, since = reported
+    model = next(a for a in full.state.stage(MODEL) if a.unit.startswith("kmeans/"))
+    sequence = full.state.next_sequence()
+    full.state.put([replace(model, key=key or model.key, sequence=sequence)])
+    full.commit()
+    assert facts_of(full, since).facts["models"][1]["new"] == new
+
+
 def test_long_lists_end_and_say_so(reported):
     full, since = reported
     place = {"relative_path": "x"}
