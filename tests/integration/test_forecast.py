@@ -105,7 +105,7 @@ def test_clusters_of_parts_that_a_run_leaves_behind_are_named(night, monkeypatch
     assert told(other) == ([f"cluster: {left}: two (anabatch cluster --name two)"], {})
     monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: other)
     done = CliRunner().invoke(cli.app, ["plan"])
-    assert done.stdout.startswith("nothing to do\ncluster: clusters of parts are on an older ")
+    assert done.stdout.startswith("nothing to do\ncluster: clusters of parts are on another ")
     run_jobs(other, Part("two"))
     assert told(other) == ([], {})
 
