@@ -20,7 +20,7 @@ from anabatch.errors import PopulationError
 from anabatch.silhouettes import sampled_silhouette, simplified_silhouette
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,6 +76,9 @@ class KStudy:
         Why nothing could be found out, and all numbers above are NaN; usually empty.
     groups : int
         Groups of the rows, such as images. With one, rows took their place.
+    redrawn : int
+        Resamples that could not hold `k` clusters, and in whose place others were drawn: agreement is that of
+        resamples that could. 0 if the number was left out.
     """
 
     k: int
@@ -87,6 +90,7 @@ class KStudy:
     small: SmallCluster | None = None
     left_out: str = ""
     groups: int = 0
+    redrawn: int = 0
 
     @property
     def shows_a_small_cluster(self) -> bool:
@@ -117,14 +121,15 @@ def study_k(
         groups. Every row is one by itself by default, and also where there is one group alone: of what
         others would give nothing is known then, and all is too sure of itself.
     bootstraps : int
-        Resamples with replacement, at least 1.
+        Resamples with replacement that can hold `k` clusters, at least 1. One that cannot, such as one of
+        small images alone, is passed over, and the next one is drawn; twice as many are drawn at most.
     seed : int
 
     Returns
     -------
     KStudy
-        Left out if there are fewer distinct rows than clusters, in all or in a resample, which has two
-        thirds of the groups.
+        Left out if there are fewer distinct rows than clusters, in all or in more than half of the resamples,
+        which have two thirds of the groups: what the others say would be true of exceptions only.
 
     References
     ----------
@@ -141,15 +146,14 @@ def study_k(
         silhouette, error = sampled_silhouette(rows, labels, seed=seed, groups=drawn_by)
     except PopulationError as problem:
         return _left_out(rows, k, problem.what, count)
-    scores, overlaps = [], []
-    for chosen in resamples(drawn_by, bootstraps, [seed, k]):
-        try:
-            again = fit(rows[chosen], _FEW_RESTARTS).predict(rows)
-        except PopulationError as problem:
-            what = "cells" if drawn_by is single else "images"
-            return _left_out(rows, k, f"of {what} drawn with replacement, {problem.what}", count)
-        scores.append(adjusted_rand_score(labels, again))
-        overlaps.append(best_overlaps(labels, again))
+    # lazily: the second half takes the place of those that cannot hold the clusters
+    draws = resamples(drawn_by, 2 * bootstraps, [seed, k])
+    try:
+        scores, overlaps, redrawn = _compare(rows, labels, fit, draws, bootstraps)
+    except PopulationError as problem:
+        what = "cells" if drawn_by is single else "images"
+        why = f"in most resamples, of {what} drawn with replacement, {problem.what}"
+        return _left_out(rows, k, why, count)
     centers = np.asarray(model.cluster_centers_)
     return KStudy(
         k,
@@ -160,10 +164,41 @@ def study_k(
         float(np.std(scores, ddof=1)) if bootstraps > 1 else float("nan"),
         _most_stable(rows, labels, centers, np.mean(overlaps, axis=0)),
         groups=count,
+        redrawn=redrawn,
     )
 
 
 _FEW_RESTARTS = 3
+
+
+def _compare(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    fit: Callable[[NDArray[Any], int], Any],
+    draws: Iterable[NDArray[np.intp]],
+    wanted: int,
+) -> tuple[list[float], list[NDArray[np.float64]], int]:
+    """Compare fits on resamples with all rows' labels, until there are as many as are wanted.
+
+    Returns their adjusted Rand indices, the clusters' best overlaps, and how many resamples were passed over
+    because they could not be fitted. With more of these than are wanted, PopulationError is raised.
+    """
+    scores: list[float] = []
+    overlaps: list[NDArray[np.float64]] = []
+    redrawn = 0
+    for chosen in draws:
+        try:
+            again = fit(rows[chosen], _FEW_RESTARTS).predict(rows)
+        except PopulationError:
+            redrawn += 1
+            if redrawn > wanted:
+                raise
+            continue
+        scores.append(adjusted_rand_score(labels, again))
+        overlaps.append(best_overlaps(labels, again))
+        if len(scores) == wanted:
+            break
+    return scores, overlaps, redrawn
 
 
 def _left_out(rows: NDArray[Any], k: int, why: str, groups: int) -> KStudy:

@@ -29,7 +29,7 @@ def resamples(groups: NDArray[Any], number: int, seed: Sequence[int]) -> Iterato
     groups : ndarray, shape (n,)
         Each row's group. Rows that are groups by themselves are resampled one by one.
     number : int
-        How many resamples.
+        How many resamples. With a larger number the first ones are the same.
     seed : sequence of int
 
     Yields

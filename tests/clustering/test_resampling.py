@@ -1,5 +1,7 @@
 """Samples of whole groups, and what studies of clusters say of images that were not seen."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from anabatch.clustering import BatchKMeans
-from anabatch.clustering.choice import study_k
+from anabatch.clustering.choice import study_k, suggest
 from anabatch.clustering.resampling import resamples
+from anabatch.errors import PopulationError
 from anabatch.silhouettes import sampled_silhouette
 
 
@@ -33,6 +36,8 @@ def test_resamples_differ_and_a_seed_gives_the_same_ones_again():
     first, again = (list(resamples(groups, 4, [7, 2])) for _ in range(2))
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
     assert len({one.tobytes() for one in first}) == 4
+    more = list(resamples(groups, 8, [7, 2]))
+    assert all(np.array_equal(one, other) for one, other in zip(first, more[:4], strict=True))
     # two thirds of the groups are in a resample
     shares = [len(np.unique(one)) / 60 for one in resamples(groups, 200, [0])]
     assert np.mean(shares) == pytest.approx(1 - (1 - 1 / 20) ** 20, abs=0.02)
@@ -106,6 +111,77 @@ def test_cells_of_one_image_alone_are_resampled_one_by_one():
     few = study_k(rows[:20], 16, fit(16), groups=np.arange(20) // 5, bootstraps=3, seed=0)
     assert "of images drawn with replacement" in few.left_out
     assert few.groups == 4
+
+
+def three_kinds(sizes):
+    """Return cells of three kinds that lie apart, and images of these sizes."""
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.arange(len(sizes)), sizes)
+    rows = 10 * np.eye(3)[np.arange(len(image)) % 3] + rng.normal(0, 0.5, (len(image), 3))
+    return rows, image
+
+
+def test_images_that_are_too_small_for_the_clusters_do_not_leave_the_true_number_out():
+    rows, image = three_kinds((100, 100, 1))
+    studies = [study_k(rows, k, fit(k), groups=image, bootstraps=30, seed=0) for k in (2, 3, 4)]
+    assert [study.left_out for study in studies] == ["", "", ""]
+    assert suggest(studies) == 3
+    assert studies[1].agreement > 0.99
+    assert sum(study.redrawn for study in studies) > 0
+
+
+def test_an_image_of_one_cell_beside_another_leaves_no_number_out():
+    rows, image = three_kinds((60, 1))
+    studies = [study_k(rows, k, fit(k), groups=image, bootstraps=30, seed=0) for k in (2, 3, 4)]
+    assert [study.left_out for study in studies] == ["", "", ""]
+    assert suggest(studies) == 3
+    assert all(0 < study.redrawn < 30 for study in studies)  # a quarter of those drawn
+    again = study_k(rows, 3, fit(3), groups=image, bootstraps=30, seed=0)
+    assert (again.agreement, again.redrawn) == (studies[1].agreement, studies[1].redrawn)
+
+
+def refusing(numbers, drawn):
+    """Fit three clusters, but not on the resamples of these numbers; those that come are kept."""
+
+    def one(sample, restarts):
+        if restarts:  # a resample, and not all rows
+            drawn.append(sample)
+            if len(drawn) - 1 in numbers:
+                what = "too few rows"
+                raise PopulationError(what)
+        return fit(3)(sample, restarts)
+
+    return one
+
+
+@pytest.mark.parametrize(("refused", "left_out"), [(3, False), (4, True)])
+def test_a_number_is_left_out_if_more_than_half_of_the_resamples_cannot_hold_it(refused, left_out):
+    rows, image = three_kinds((40, 40, 40))
+    drawn: list[Any] = []
+    study = study_k(rows, 3, refusing(range(refused), drawn), groups=image, bootstraps=3, seed=0)
+    assert (study.left_out != "") is left_out
+    if left_out:
+        why = "in most resamples, of images drawn with replacement, too few rows"
+        assert study.left_out == why
+        assert len(drawn) == 4
+    else:
+        assert (study.redrawn, len(drawn)) == (3, 6)
+        expected = [rows[chosen] for chosen in resamples(image, 6, [0, 3])]
+        assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+
+
+def test_only_resamples_that_hold_the_clusters_are_in_the_agreement_and_its_error():
+    rows, image = images_of(4, images=6, cells=20)
+    study = study_k(rows, 3, refusing([1], []), groups=image, bootstraps=4, seed=0)
+    labels = fit(3)(rows, 0).predict(rows)
+    scores = [
+        adjusted_rand_score(labels, fit(3)(rows[chosen], 3).predict(rows))
+        for number, chosen in enumerate(resamples(image, 5, [0, 3]))
+        if number != 1
+    ]
+    assert study.agreement == np.mean(scores)
+    assert study.agreement_error == np.std(scores, ddof=1) > 0
+    assert study.redrawn == 1
 
 
 def test_errors_of_a_sampled_silhouette_are_those_of_groups():
