@@ -124,7 +124,7 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
     say = context.reporter
     _tell_images(context, subject, int(facts["images"]))
     by = "images" if facts["images"] > 1 else "cells"
-    left_out = dict(facts["left_out"])
+    left_out, redrawn = dict(facts["left_out"]), dict(facts["redrawn"])
     for number, k in enumerate(found["k"].tolist()):
         if k in left_out:
             text = f"cluster: k = {k} is left out: {left_out[k]}"
@@ -133,7 +133,11 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
         values = {name: round(float(found[name][number]), 4) for name in _MEASURES}
         if np.isfinite(found["small_share"][number]):
             values |= {name: round(float(found[name][number]), 4) for name in _OF_SMALL}
-        say.say("k", _measures(k, values, by), model=subject.name, k=k, **values)
+        text = _measures(k, values, by)
+        if k in redrawn:
+            text += f"; {redrawn[k]} resamples had too few cells that differ, and were drawn again"
+            values["redrawn"] = redrawn[k]
+        say.say("k", text, model=subject.name, k=k, **values)
     if facts["rises"]:
         text = "cluster: WSS rises with k somewhere: the fits got stuck; raise cluster.restarts"
         say.warn("stuck", text, model=subject.name)

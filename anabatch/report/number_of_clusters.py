@@ -73,6 +73,7 @@ def section(source: Source, name: str) -> Section:
             "looked_for_small": "small_share" in model,
             "shown": _shown(arrays, int(facts["suggested"])),
             "left_out": facts.get("left_out", []),
+            "redrawn": facts.get("redrawn", []),
             "left_out_features": arrays["k"][np.isnan(arrays["features_squares"])].tolist(),
             "rows": _rows(arrays),
             "plots": [_plot(arrays, drawn, *space) for space in spaces],

@@ -144,6 +144,7 @@ def finish(
         "stable": [study.k for study in tried if study.agreement >= STABLE],
         "small": [study.k for study in tried if study.shows_a_small_cluster],
         "left_out": [[study.k, study.left_out] for study in embedding[0] if study.left_out],
+        "redrawn": [[study.k, study.redrawn] for study in embedding[0] if study.redrawn],
     }
     return generation.write(arrays, facts)
 

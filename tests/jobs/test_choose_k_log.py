@@ -96,6 +96,15 @@ def test_that_all_cells_are_of_one_image_is_said(told):
     assert "(+- 0.01 by cells)" in said["k"][0][0]
 
 
+def test_resamples_that_were_drawn_again_are_counted(told):
+    said = told([study(2, 0.1, 0.8), replace(study(3, 0.2, 0.9), redrawn=4)])
+    (two, of_two), (three, of_three) = said["k"]
+    assert "drawn again" not in two
+    assert "redrawn" not in of_two
+    assert three.endswith("; 4 resamples had too few cells that differ, and were drawn again")
+    assert of_three["redrawn"] == 4
+
+
 def test_a_number_that_is_left_out_is_said_with_its_reason(told):
     nothing = KStudy(9, np.empty((0, 2)), np.nan, np.nan, np.nan, np.nan, left_out="too few")
     said = told([study(2, 0.3, 0.9), nothing])

@@ -169,7 +169,7 @@ def study(laboratory, name="archive", agreement=0.9, images=30):
             (4, SmallCluster(0.04, 0.9, 0.3)),
         )
     ]
-    studies = [replace(one, groups=images) for one in studies]
+    studies = [replace(one, groups=images, redrawn=one.k - 2) for one in studies]
     studies.append(
         KStudy(5, np.empty((0, 2)), np.nan, np.nan, np.nan, np.nan, left_out="too few <b>")
     )
@@ -191,6 +191,7 @@ def test_what_spoke_for_numbers_of_clusters_is_drawn_twice(full):
     assert len(facts["plots"]) == 2
     assert "33 cells" in facts["plots"][0].caption
     assert facts["left_out"] == [[5, "too few <b>"]]
+    assert facts["redrawn"] == [[3, 1], [4, 2]]
     assert facts["rows"][3]["silhouette"] is None
 
 
