@@ -13,6 +13,7 @@ from anabatch.clustering.choice import STABLE
 from anabatch.clustering.resampling import FEW_GROUPS
 from anabatch.compute import flat, gather, task, tree
 from anabatch.errors import PopulationError
+from anabatch.report.text import plural
 from anabatch.stages import choose_k as stage
 from anabatch.stages.cluster import cluster_recipe
 from anabatch.stages.pilots import Draw
@@ -135,7 +136,7 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
             values |= {name: round(float(found[name][number]), 4) for name in _OF_SMALL}
         text = _measures(k, values, by)
         if k in redrawn:
-            text += f"; {redrawn[k]} resamples had too few cells that differ, and were drawn again"
+            text += f"; drawn again: {plural(redrawn[k], 'resample')} of too few cells that differ"
             values["redrawn"] = redrawn[k]
         say.say("k", text, model=subject.name, k=k, **values)
     if facts["rises"]:

@@ -101,7 +101,7 @@ def test_resamples_that_were_drawn_again_are_counted(told):
     (two, of_two), (three, of_three) = said["k"]
     assert "drawn again" not in two
     assert "redrawn" not in of_two
-    assert three.endswith("; 4 resamples had too few cells that differ, and were drawn again")
+    assert three.endswith("; drawn again: 4 resamples of too few cells that differ")
     assert of_three["redrawn"] == 4
 
 
