@@ -19,10 +19,9 @@ from anabatch.stages.population import Source
 from anabatch.store.generations import current
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, cluster_unit
-from anabatch.store.recipes import difference
 
 from . import new_kinds
-from .generations import Kind, pilot_of, rows_of
+from .generations import Kind, changed_settings, pilot_of, rows_of
 
 if TYPE_CHECKING:
     from anabatch.config import ClusterConfig
@@ -117,8 +116,7 @@ def start_of(context: Context, subject: Subject, kind: Kind, *, add: Any = None)
         return Start(subject.config.k, None)
     used = int(before.components["used"])
     # with other parameters, or another embedding, centres stand for nothing
-    same = not difference(context.recipe(before.components["settings"]), kind.recipe)
-    same = same and not context.damage(before.part)
+    same = not changed_settings(context, before, kind) and not context.damage(before.part)
     added = int(before.components.get("added", 0)) if same else 0
     if same and add is not None:
         warm = WarmStart(str(before.part), used, add)

@@ -15,7 +15,7 @@ from anabatch.report.build import build_part_report
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
-from anabatch.store.generations import current
+from anabatch.store.generations import cells_of, current
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL
 from anabatch.store.selection import select_cells
 
@@ -200,9 +200,7 @@ def _warn_of_another_condition(context: Context, subject: Subject, before: Actio
     where = str(recipe.parameters.get("where", "")) if recipe else ""
     if where == subject.where:
         return
-    mine = f"{subject.name}:"
-    assigned = [a for a in context.store.state.stage(CLUSTER) if a.unit.startswith(mine)]
-    cells = sum(int(action.components.get("selected", 0)) for action in assigned)
+    cells = cells_of(context.store.state, subject.name)
     version = context.store.version
     text = (
         f"cluster: under the name {subject.name} are {before.components['k']} clusters of "

@@ -13,13 +13,12 @@ from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
 from anabatch.store.actions import NO_CELLS, OK
-from anabatch.store.generations import current
+from anabatch.store.generations import current, parts
 from anabatch.store.live import (
     CELLS,
     CLUSTER,
     CLUSTER_MODEL,
     EMBED,
-    MODEL,
     SCAN,
     LivePart,
     cluster_unit,
@@ -174,9 +173,7 @@ def parts_left(context: Context, embedding: Action | None) -> list[str]:
     embedding : Action or None
         The one that a run goes on with; None if it makes another, which they will not be on.
     """
-    state = context.store.state
-    units = [a.unit for a in state.stage(MODEL) if a.unit.startswith(f"{CLUSTERS}/")]
-    names = sorted({unit.split("/")[1] for unit in units} - {CLUSTER_MODEL})
+    names = parts(context.store.state, CLUSTERS)
     if embedding is None:
         then = "a run makes another embedding, and leaves clusters of parts on theirs"
     else:

@@ -113,8 +113,7 @@ def usable(context: Context, kind: Kind) -> Action | None:
     model = current(context.store.state, kind.kind, kind.name)
     if model is None or context.damage(model.part):
         return None
-    changed = difference(context.recipe(model.components["settings"]), kind.recipe)
-    return None if changed else model
+    return None if changed_settings(context, model, kind) else model
 
 
 def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Reason | None:
@@ -122,7 +121,7 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
     model = current(context.store.state, kind.kind, kind.name)
     if model is None:
         return Reason(Cause.NEW)
-    if changed := difference(context.recipe(model.components["settings"]), kind.recipe):
+    if changed := changed_settings(context, model, kind):
         return changed
     if damage := context.damage(model.part):
         return Reason(damage, str(model.part))
@@ -130,6 +129,11 @@ def reason_to_fit(context: Context, kind: Kind, found: tuple[Source, ...]) -> Re
     if share > kind.refit_share:
         return Reason(Cause.INPUT, f"{share:.0%} of the cells are new or gone since the last fit")
     return None
+
+
+def changed_settings(context: Context, model: Action, kind: Kind) -> Reason | None:
+    """Return what a fit now would differ in from a generation, beside its rows; None if in nothing."""
+    return difference(context.recipe(model.fact("settings")), kind.recipe)
 
 
 def moved_share(context: Context, model: Action, found: tuple[Source, ...]) -> float:

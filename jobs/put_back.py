@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from anabatch.errors import PartCorruptError
 from anabatch.store.generations import generations, last_number
-from anabatch.store.recipes import difference
 
-from .generations import moved_share
+from .generations import changed_settings, moved_share
 
 if TYPE_CHECKING:
     from anabatch.stages.population import Source
@@ -32,9 +31,9 @@ def restorable(context: Context, kind: Kind, found: tuple[Source, ...]) -> Actio
         What it would be fitted on now.
     """
     every = generations(context.store.state, kind.kind, kind.name)
-    if not every or not _differs(context, every[-1], kind):
+    if not every or not changed_settings(context, every[-1], kind):
         return None
-    mine = (model for model in reversed(every) if not _differs(context, model, kind))
+    mine = (model for model in reversed(every) if not changed_settings(context, model, kind))
     return next((model for model in mine if _holds(context, model, kind, found)), None)
 
 
@@ -71,10 +70,6 @@ def take_up(context: Context, job: str, kind: Kind, found: tuple[Source, ...]) -
     text = f"{job}: taking up generation {number} of {kind.name} again: parameters were put back"
     context.reporter.say("take_up", text, job=job, generation=number, model=kind.name)
     return True
-
-
-def _differs(context: Context, model: Action, kind: Kind) -> bool:
-    return difference(context.recipe(model.components["settings"]), kind.recipe) is not None
 
 
 def _holds(context: Context, model: Action, kind: Kind, found: tuple[Source, ...]) -> bool:

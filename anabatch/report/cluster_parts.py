@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from anabatch.report.footing import footing, method_of
 from anabatch.report.section import Section
-from anabatch.store.live import CLUSTER, CLUSTER_MODEL, MODEL
+from anabatch.store.generations import cells_of, parts
 
 if TYPE_CHECKING:
     from anabatch.report.source import Source
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def section(source: Source) -> Section:
     """List the models over a part of the archive."""
-    prefix = "kmeans/"
-    models = [a for a in source.store.state.stage(MODEL) if a.unit.startswith(prefix)]
-    names = sorted({a.unit.split("/")[1] for a in models} - {CLUSTER_MODEL})
+    names = parts(source.store.state, "kmeans")
     found = [(name, source.generation("kmeans", name)) for name in names]
     rows = [_row(source, name, model) for name, model in found if model is not None]
     if not rows:
@@ -33,12 +31,10 @@ def section(source: Source) -> Section:
 
 
 def _row(source: Source, name: str, model: Action) -> dict[str, object]:
-    prefix = f"{name}:"
-    assigned = [a for a in source.store.state.stage(CLUSTER) if a.unit.startswith(prefix)]
     return {
         "name": name,
         "where": model.components.get("where", ""),
-        "cells": sum(int(a.components.get("selected", 0)) for a in assigned),
+        "cells": cells_of(source.store.state, name),
         "k": int(model.components["k"]),
         "method": method_of(model),
         "generation": int(model.components["generation"]),

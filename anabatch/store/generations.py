@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anabatch.store.live import MODEL
+from anabatch.store.live import CLUSTER, CLUSTER_MODEL, MODEL, cluster_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,32 @@ def current(state: State, kind: str, name: str) -> Action | None:
     """Return the generation that was fitted, or taken up again, last; or None."""
     found = generations(state, kind, name)
     return found[-1] if found else None
+
+
+def parts(state: State, kind: str) -> list[str]:
+    """Return the names of the models over parts of the archive, in order.
+
+    Parameters
+    ----------
+    state : State
+    kind : str
+    """
+    units = (action.unit.split("/") for action in state.stage(MODEL))
+    return sorted({unit[1] for unit in units if unit[0] == kind} - {CLUSTER_MODEL})
+
+
+def cells_of(state: State, name: str) -> int:
+    """Return how many cells are in the clusters of a part of the archive.
+
+    Parameters
+    ----------
+    state : State
+    name : str
+        The cluster model's.
+    """
+    prefix = cluster_unit("", name)
+    assigned = (action for action in state.stage(CLUSTER) if action.unit.startswith(prefix))
+    return sum(int(action.fact("selected", 0)) for action in assigned)
 
 
 def last_number(every: Iterable[Action]) -> int:
