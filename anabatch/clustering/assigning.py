@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,16 +18,16 @@ FLOATS = (np.float64, np.float32, np.float16)
 """Types of rows that are taken as they are."""
 
 
-class AssigningMixin:
+class AssigningMixin(ABC):
     """Labels rows by the clusters of a fitted estimator, which says by `_assign` what belongs where."""
 
     chunk_size: int
     cluster_centers_: NDArray[np.float64]
     cluster_numbers_: NDArray[np.int32]
 
+    @abstractmethod
     def _assign(self, rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return of each row the position of its cluster, and the squared distance to its centre."""
-        raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the label of each row's cluster.
