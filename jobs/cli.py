@@ -96,7 +96,7 @@ def _perform(
     raise typer.Exit(exit_code(None, quarantined))
 
 
-_EXTRAS = ("accept_recompute", "accept_vanished", "refit")
+_EXTRAS = ("only_date", "accept_recompute", "accept_vanished", "refit")
 """Options that some jobs have, beside `gpus`."""
 
 
@@ -162,6 +162,7 @@ def _make_command(
 _make_command(
     "run",
     "Do everything that is not done yet, and write the report.",
+    "only_date",
     "accept_recompute",
     "accept_vanished",
     networks=NETWORKS,
@@ -170,6 +171,7 @@ _make_command(
 _make_command(
     "scan",
     "Look for new, changed and gone images.",
+    "only_date",
     "accept_recompute",
     "accept_vanished",
     creates=True,
@@ -177,12 +179,14 @@ _make_command(
 _make_command(
     "annotate",
     "Bring the labels of exports and class folders into the vocabulary.",
+    "only_date",
     "accept_recompute",
     "accept_vanished",
 )
 _make_command(
     "segment",
     "Find nuclei and cells, and cut the cells out.",
+    "only_date",
     "accept_recompute",
     networks=("segment",),
 )

@@ -47,7 +47,11 @@ GpusOption = Annotated[
 ]
 DateOption = Annotated[
     dt.datetime | None,
-    typer.Option("--only-date", formats=["%Y-%m-%d", "%Y%m%d"], help="Only this date's images."),
+    typer.Option(
+        "--only-date",
+        formats=["%Y-%m-%d", "%Y%m%d"],
+        help="Scan, annotate and segment only this date's images; a run does the rest for all cells.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for another program.")]
 RecomputeOption = Annotated[
