@@ -54,6 +54,9 @@ def run_jobs(
 ) -> list[dict[str, Any]]:
     """Run a job, as the command line does, and return the events that it told.
 
+    What was written before is old enough for the run to trust what it reads of it: whether files
+    are doubted must not hang on how fast a machine is.
+
     Parameters
     ----------
     config : Config
@@ -64,6 +67,7 @@ def run_jobs(
     **options
         Of the session.
     """
+    let_a_tick_pass()
     stream = io.StringIO()
     with session(config, Reporter("json", stream), **options) as context:
         context.accept_recompute = context.accept_vanished = accept

@@ -17,7 +17,7 @@ from anabatch.jobs import cli
 from anabatch.jobs import context as context_module
 from anabatch.jobs import scan as scan_job
 from PIL import Image
-from running import let_a_tick_pass, make_config, run_jobs
+from running import make_config, run_jobs
 from typer.testing import CliRunner
 
 import anabatch
@@ -232,7 +232,6 @@ def pair(tmp_path):
     root = tmp_path / "DATA"
     draw(root / GOOD[0], 1)
     second = draw(root / RUN / "second.png", 2)
-    let_a_tick_pass()
     run_jobs(config_of(tmp_path), scan_job)
     return tmp_path, second
 

@@ -13,7 +13,7 @@ from anabatch.jobs.explain import explain
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks, draw_tiny
-from running import let_a_tick_pass, make_config, run_jobs
+from running import make_config, run_jobs
 
 import anabatch
 from anabatch.errors import GuardError
@@ -43,7 +43,6 @@ def done(archive_of_six, tmp_path_factory):
 def night(done, tmp_path):
     """A finished store and its archive, times and all, for a test that changes them."""
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
-    let_a_tick_pass()
     return tmp_path
 
 
