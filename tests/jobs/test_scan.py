@@ -86,16 +86,10 @@ class Laboratory:
 
 @pytest.fixture
 def lab(tmp_path):
-    """Six pictures that were scanned once, and seen again when the clock had moved on."""
+    """Six pictures that were scanned once."""
     made = Laboratory(tmp_path)
     made.night()
-    settled(made)
     return made
-
-
-def settled(lab):
-    """Let a night see what was written once it is old enough to be trusted."""
-    lab.night()
 
 
 @pytest.fixture
@@ -307,7 +301,6 @@ def test_a_bad_file_is_not_read_again_before_it_changes(lab, reads):
     lab.paths[0].write_bytes(b"no picture")
     lab.night()
     assert lab.action(lab.paths[0]).outcome == "failed"
-    settled(lab)
     reads.clear()
     version = lab.version
     lab.night()
@@ -429,7 +422,7 @@ def test_other_settings_make_all_rows_anew_and_say_which(lab):
 def test_settings_put_back_adopt_the_rows_of_before(lab, reads):
     before = {unit: part for unit, (_, part, _) in lab.rows().items()}
     lab.night(max_pixels=100_000)
-    settled(lab)
+    lab.night()
     reads.clear()
     assert {unit: part for unit, (_, part, _) in lab.rows().items()} == before
     lab.night()
@@ -627,7 +620,6 @@ def test_a_file_that_breaks_its_batch_is_given_up_alone_and_not_tried_every_nigh
     assert sorted(outcomes.values()) == ["failed", *["ok"] * 5]
     (failure,) = lab.state.failures()
     assert failure.reason == "RuntimeError: a decoder that nobody knew"
-    settled(lab)
     reads.clear()
     version = lab.version
     lab.night()
