@@ -197,6 +197,15 @@ def test_a_bad_file_is_refused_by_name_and_key(tmp_path, text, words):
         ({"archives": [{"name": "a"}]}, "test: archives.0.path is missing"),
         ({"archives": 3}, "archives has to be a list, and is 3"),
         (
+            {"archives": [{"name": "a/b", "path": "x"}]},
+            "archives.0.name has to be a name of letters, digits, '.', '_' and '-' that begins with",
+        ),
+        (
+            {"compute": {"scheduler": "moon"}},
+            "compute.scheduler has to be 'local', 'sync' or a Dask scheduler's address, as tcp://ho",
+        ),
+        ({"compute": {"scheduler": 3}}, "compute.scheduler has to be a text, and is 3"),
+        (
             {"segment": {"diameter": "auto", "recipe": "watershed"}},
             "test: segment: diameter = 'auto' estimates by",
         ),
@@ -211,6 +220,26 @@ def test_a_bad_value_is_told_once_with_what_the_key_takes(section, said):
     assert caught.value.what.count(key) == 1
     for word in ("pydantic", "constrained", "literal[", "Input", "Value error", "<class"):
         assert word not in caught.value.what
+
+
+SIZES = "archives.0.pixels_per_reference_pixel"
+KEY = "the key has to be an image's width and height, as 1388x1040"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"2776 x 2080": 2.0}, f"test: {SIZES}.2776 x 2080: {KEY}"),
+        ({"1x1\n": 1.0}, f"test: {SIZES}.1x1\n: {KEY}"),
+        ({"big": "x"}, f'test: {SIZES}.big: {KEY}; {SIZES}.big has to be a number, and is "x"'),
+        ({"1x1": 0}, f"test: {SIZES}.1x1 has to be a number above 0, and is 0"),
+    ],
+)
+def test_a_key_that_users_name_is_told_apart_from_its_value(sizes, said):
+    archive = {"name": "a", "path": "x", "pixels_per_reference_pixel": sizes}
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config({"store": "s", "archives": [archive]}, "test")
+    assert set(caught.value.what.split("; ")) == set(said.split("; "))
 
 
 def test_a_file_that_is_not_there_says_how_to_get_one(tmp_path):

@@ -10,7 +10,16 @@ from anabatch.config.loading import load_config, parse_config, resolve_paths
 from anabatch.config.population import ClusterConfig, EmbedConfig
 from anabatch.config.report import ReportConfig
 from anabatch.config.running import ComputeConfig, GuardsConfig, KeepConfig
-from anabatch.config.section import Count, ImageSize, Integer, Positive, Real, Section, Share
+from anabatch.config.section import (
+    Count,
+    ImageSize,
+    Integer,
+    Positive,
+    Real,
+    Section,
+    Share,
+    form,
+)
 from anabatch.config.segmentation import CellsConfig, SegmentConfig
 from anabatch.config.whole import Config
 
@@ -37,6 +46,7 @@ __all__ = [
     "Section",
     "SegmentConfig",
     "Share",
+    "form",
     "load_config",
     "parse_config",
     "resolve_paths",

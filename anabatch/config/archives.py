@@ -7,7 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anabatch.config.section import Count, ImageSize, Positive, Real, Section, Share
+from anabatch.config.section import Count, ImageSize, Positive, Real, Section, Share, form
+
+_NAME = (
+    "a name of letters, digits, '.', '_' and '-' that begins with a letter or a digit, 64 at most"
+)
 
 
 class ArchiveConfig(Section):
@@ -27,7 +31,7 @@ class ArchiveConfig(Section):
         the layout's own table.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", _NAME)]
     path: Path
     layout: str = "auto"
     pixels_per_reference_pixel: dict[ImageSize, Positive] = Field(default={})

@@ -25,7 +25,9 @@ _KINDS = {
     "less_than_equal": "{le:g} or less",
     "multiple_of": "a multiple of {multiple_of}",
     "literal_error": "{expected}",
-    "string_pattern_mismatch": "a text of the form {pattern}",
+    "string_too_short": "a text of {min_length} or more characters",
+    "too_short": "a list of {min_length} or more values",
+    "form": "{words}",
 }
 """What a key takes, by the kind of error that pydantic makes of anything else."""
 _SHOWN = 60
@@ -40,10 +42,21 @@ def problems(error: ValidationError, raw: Any) -> str:
     raw : dict
         The values that were checked.
     """
-    found: dict[str, list[ErrorDetails]] = {}
+    found: dict[tuple[str, bool], list[ErrorDetails]] = {}
     for item in error.errors():
-        found.setdefault(_key(item, raw), []).append(item)
-    return "; ".join(f"{key}{_text(items)}" for key, items in found.items())
+        if not _follows(item):
+            found.setdefault((_key(item, raw), _is_of_key(item)), []).append(item)
+    return "; ".join(f"{key}{_text(items)}" for (key, _), items in found.items())
+
+
+def _follows(item: ErrorDetails) -> bool:
+    """Whether an error is of a list that is too short only for want of the items that are wrong themselves."""
+    return item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]
+
+
+def _is_of_key(item: ErrorDetails) -> bool:
+    """Whether an error is of a key that users may name themselves, and not of its value."""
+    return item["loc"][-1:] == ("[key]",)
 
 
 def _key(item: ErrorDetails, raw: Any) -> str:
@@ -70,6 +83,8 @@ def _text(items: list[ErrorDetails]) -> str:
         said = str(first["ctx"]["error"])
         return f": {said}" if first["loc"] else said
     takes = " or ".join(dict.fromkeys(_takes(item) for item in items))
+    if _is_of_key(first):
+        return f": the key has to be {takes}"
     given = json.dumps(first["input"], default=str, ensure_ascii=False)
     given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
     return f" has to be {takes}, and is {given}"

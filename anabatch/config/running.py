@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anabatch.config.section import Count, Integer, Positive, Real, Section, Share
+from anabatch.config.section import Count, Integer, Positive, Real, Section, Share, form
+
+_SCHEDULER = "'local', 'sync' or a Dask scheduler's address, as tcp://host:8786"
 
 
 class ComputeConfig(Section):
@@ -33,7 +35,7 @@ class ComputeConfig(Section):
         with nothing beside it. With 0 it is tried once. A task that raises is not tried again.
     """
 
-    scheduler: Annotated[str, Field(pattern=r"^(local|sync|(tcp|tls|ws|wss)://.+)$")] = "local"
+    scheduler: Annotated[str, form(r"local|sync|(tcp|tls|ws|wss)://.+", _SCHEDULER)] = "local"
     workers: Count = 2
     gpus: Annotated[Integer, Field(ge=0)] | Literal["all"] = 0
     threads: Count = 1

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def form(pattern: str, words: str) -> AfterValidator:
+    """Return the check that a whole text fits a regular expression, which errors say in words."""
+    kind: Literal["form"] = "form"
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError(kind, "{words}", {"words": words})
+        return text
+
+    return AfterValidator(check)
+
 
 # Strict: `true` is not 1, and "8" is not 8.
 Real = Annotated[float, Field(strict=True)]
@@ -14,7 +29,9 @@ Integer = Annotated[int, Field(strict=True)]
 Positive = Annotated[Real, Field(gt=0)]
 Count = Annotated[Integer, Field(ge=1)]
 Share = Annotated[Real, Field(ge=0, le=1)]
-ImageSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+ImageSize = Annotated[
+    str, form(r"[1-9][0-9]*x[1-9][0-9]*", "an image's width and height, as 1388x1040")
+]
 
 
 class Section(BaseModel):
