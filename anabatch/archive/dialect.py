@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from anabatch.config import Count, Section
+from anabatch.config import Count, Section, form
 
 Kind = Literal["SCREEN", "NEGATIV", "ALL"]
 """What an export's rows are: positive wells with their patterns, negative wells, or wells of any
@@ -49,8 +49,20 @@ def plain(text: str) -> str:
     return text.strip().replace(" ", "").replace("_", "").casefold()
 
 
-ColumnNames = tuple[Annotated[str, Field(pattern=r"\S")], ...]
-Separator = Annotated[str, Field(pattern=r'^[^"\r\n\w]$')]
+ColumnNames = tuple[Annotated[str, form(r"(?s).*\S.*", "a column's name")], ...]
+Separator = Annotated[
+    str,
+    form(
+        r'[^"\r\n\w]', "one character, but no letter, digit, underscore, quotation mark or line end"
+    ),
+]
+TableName = Annotated[
+    str,
+    form(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*\.csv",
+        "the name of a .csv file, without a folder, of letters, digits, '.', '_' and '-'",
+    ),
+]
 
 
 class Columns(Section):
@@ -117,7 +129,7 @@ class Dialect(Section):
     )
     term_separator: Annotated[str, Field(min_length=1)] = "+"
     term: Annotated[str, _group("code")] = r"\[\s*(?P<code>[0-9]{1,5})\s*\](?P<name>[^\[\]]*)"
-    codes: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.csv$")] = "lis_codes.csv"
+    codes: TableName = "lis_codes.csv"
 
     def kind_of(self, file_name: str) -> Kind | None:
         """Return the kind that an export's name tells, or None when it tells none."""

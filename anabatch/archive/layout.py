@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from anabatch.archive.dialect import Columns, Dialect
 from anabatch.archive.places import Layout, NameParts, PathParts, file_date, parse_date
 from anabatch.archive.walk import ListedFile, is_image, walk
+from anabatch.config.problems import problems
 from anabatch.errors import AmbiguousLayoutError, ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "SHIPPED",
@@ -66,10 +64,13 @@ def load_layout(name_or_path: str) -> Layout:
     path = Path(name_or_path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # as an editor of Windows may write it
-    except OSError as error:
+    except FileNotFoundError as error:
         what = f"there is no layout {name_or_path!r}"
         remedy = f"Give {', '.join(SHIPPED)}, or the path of a layout's TOML file."
         raise ConfigurationError(what, remedy) from error
+    except OSError as error:
+        what = f"the layout {name_or_path} cannot be read: {error.strerror}"
+        raise ConfigurationError(what) from error
     except UnicodeDecodeError as error:
         what = f"the layout {name_or_path} is not UTF-8"
         raise ConfigurationError(what, "Save it as UTF-8.") from error
@@ -92,31 +93,31 @@ def _parse(text: str, source: str, folder: Path | None = None) -> Layout:
     try:
         layout = Layout.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_problem(item) for item in error.errors())
-        what = f"the layout {source} cannot be used: {problems}"
-        remedy = f"The layouts {', '.join(SHIPPED)} are examples, with comments on every key."
+        what = f"the layout {source} cannot be used: {problems(error, raw, _of_layouts)}"
+        examples = f"The layouts {', '.join(SHIPPED)} are examples, with comments on every key."
+        remedy = f"Correct the values named. {examples}"
         raise ConfigurationError(what, remedy) from error
     return layout if folder is None else layout.beside(folder)
 
 
-def _problem(item: Mapping[str, Any]) -> str:
-    """Say what pydantic found, with the key, and in the words of this file."""
-    steps = [str(step) for step in item["loc"] if step != "[key]"]
-    key, message = ".".join(steps), str(item["msg"]).removeprefix("Value error, ")
-    if len(steps) > 1 and steps[-1] in Layout.model_fields:
-        table = ".".join(steps[:-1])
-        message = f"a key of the layout itself stands above its first [table], and not in [{table}]"
-    elif item["type"] == "extra_forbidden":
-        known = _KEYS.get(tuple(steps[:-1]), ())
-        message = f"there is no such key; the keys are {', '.join(known)}"
-    return f"{key}: {message}" if key else message
-
-
 _KEYS = {
-    (): tuple(Layout.model_fields),
-    ("export",): tuple(Dialect.model_fields),
-    ("export", "columns"): tuple(Columns.model_fields),
+    "": tuple(Layout.model_fields),
+    "export": tuple(Dialect.model_fields),
+    "export.columns": tuple(Columns.model_fields),
 }
+_TABLES = ("export", "export.columns", "pixels_per_reference_pixel")
+
+
+def _of_layouts(key: str) -> str:
+    """Say of a wrong key what is so in layouts alone."""
+    table, _, name = key.rpartition(".")
+    if table in _TABLES and name in _KEYS[""]:
+        return (
+            f" is a key of the layout itself: it stands above the first [table], not in [{table}]"
+        )
+    if name and name not in _KEYS.get(table, (name,)):
+        return f" is not known; the keys are {', '.join(_KEYS[table])}"
+    return ""
 
 
 @dataclass(frozen=True)

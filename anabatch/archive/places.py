@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from anabatch.archive.dialect import Dialect
+from anabatch.archive.dialect import Dialect, TableName
 from anabatch.archive.patterns import check_date_format, check_groups, check_pattern, check_time
 from anabatch.config import ImageSize, Positive, Section
 
@@ -43,7 +43,6 @@ _OF_SCAN = frozenset({"name", "path", "date_format", "image_name", "pixels_per_r
 _OF_LABELS = frozenset({"path", "date_format", "image_name", "export"})
 
 Pattern = Annotated[str, AfterValidator(check_pattern)]
-TableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.csv$")]
 DateFormat = Annotated[str, AfterValidator(check_date_format)]
 
 

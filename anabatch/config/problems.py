@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
@@ -33,7 +35,7 @@ _KINDS = {
 _SHOWN = 60
 
 
-def problems(error: ValidationError, raw: Any) -> str:
+def problems(error: ValidationError, raw: Any, own: Callable[[str], str] = lambda _: "") -> str:
     """Return what is wrong, key by key, in a line.
 
     Parameters
@@ -41,12 +43,15 @@ def problems(error: ValidationError, raw: Any) -> str:
     error : pydantic.ValidationError
     raw : dict
         The values that were checked.
+    own : callable, optional
+        Returns what is said of a wrong key in the place of all else; empty where that will do.
     """
     found: dict[tuple[str, bool], list[ErrorDetails]] = {}
     for item in error.errors():
         if not _follows(item):
             found.setdefault((_key(item, raw), _is_of_key(item)), []).append(item)
-    return "; ".join(f"{key}{_text(items)}" for (key, _), items in found.items())
+    told = (f"{key}{own(key) or _text(items)}" for (key, _), items in found.items())
+    return "; ".join(dict.fromkeys(told))
 
 
 def _follows(item: ErrorDetails) -> bool:

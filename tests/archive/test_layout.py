@@ -190,6 +190,7 @@ def test_a_layout_is_read_from_a_file_and_its_digest_follows_its_content(tmp_pat
     assert first.digest() == Layout(name="mine", path=first.path).digest()
 
 
+EXPORT = "name = 'x'\npath = '.+'\nexport_name = '.+'\n[export]\n"
 YMD = "(?P<year>.)(?P<month>.)(?P<day>.)"
 
 
@@ -197,9 +198,18 @@ YMD = "(?P<year>.)(?P<month>.)(?P<day>.)"
     ("text", "message"),
     [
         ("name = ", "not valid TOML"),
-        ("name = 'x'", "path: Field required"),
+        ("", "name is missing; path is missing"),
+        ("name = 'x'", "path is missing"),
+        ("name = ''\npath = 'a'", 'name has to be a text of 1 or more characters, and is ""'),
+        ("name = 'x'\npath = ['a']", r'path has to be a text, and is \["a"\]'),
+        ("name = 'x'\npath = 'a'\nignored = '.*'", r'ignored has to be a list, and is "\.\*"'),
+        (
+            "name = 'x'\npath = 'a'\nclasses = 'a/b.csv'",
+            "classes has to be the name of a .csv file",
+        ),
+        ("name = 'x'\npath = 'a'\nexport = 3", "export has to be a table, and is 3"),
         ("name = 'x'\npath = '('", "not a regular expression"),
-        ("name = 'x'\npath = 'a'\ncolour = 1", "colour: there is no such key; the keys are name, "),
+        ("name = 'x'\npath = 'a'\ncolour = 1", "colour is not known; the keys are name, "),
         ('name = "x"\npath = "\\d"', "'single quotes'"),
         ("name = 'x'\npath = ''", "path: an empty pattern finds no file"),
         ("name = 'x'\npath = '.*'", "path: '.*' fits an empty text"),
@@ -215,21 +225,38 @@ YMD = "(?P<year>.)(?P<month>.)(?P<day>.)"
         ("name = 'x'\npath = '.+'\nexport_name = '(?P<kind>.+)'", "'kind' .it may have none"),
         ("name = 'x'\npath = '(?P<well>.)+'\nimage_name = '(?P<well>.)'", "same group .well."),
         ("name = 'x'\npath = '.+'\n[export]\nheader_lines = 1", "export_name names none"),
-        ("name = 'x'\npath = '.+'\n[export]\nheader = 1", "export.header: .* are separators, "),
+        (
+            "name = 'x'\npath = '.+'\n[export]\nheader = 1",
+            "header is not known; .* are separators, ",
+        ),
+        (f"{EXPORT}header_lines = 0", "export.header_lines has to be 1 or more, and is 0"),
+        (f"{EXPORT}separators = []", r"export.separators has to be a list of 1 or more .* is \[\]"),
+        (f"{EXPORT}separators = ['ab']", r'used: \S+separators.0 has to be one [^;]* is "ab"\. Co'),
+        (
+            f"{EXPORT}kinds = {{ name = 'X' }}",
+            "export.kinds.name has to be 'SCREEN', 'NEGATIV' or 'A",
+        ),
+        (f"{EXPORT}columns = {{ image = [''] }}", "columns.image.0 has to be a column's name, and"),
         (
             "name = 'x'\npath = '.+'\n[export.columns]\npicture = ['a']",
-            "export.columns.picture: .* image, pattern, sample",
+            "export.columns.picture is not known; the keys are image, pattern, sample",
         ),
         (
             "name = 'x'\npath = '.+'\n[pixels_per_reference_pixel]\n1x1 = 1\nignored = []",
-            r"above its first \[table\], and not in \[pixels_per_reference_pixel\]",
+            r"used: \S+ignored is a key of the layout itself: it stands above [^;]*_pixel\]\. Co",
         ),
         (
             "name = 'x'\npath = '.+'\nexport_name = '.+'\n[export]\nterm = '(?P<code>[0-9]+)+'",
             "doubles with every character",
         ),
-        ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n'big' = 1", "big"),
-        ("name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n1x1 = 0", "greater than 0"),
+        (
+            "name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n'big' = 1",
+            "big: the key has to be",
+        ),
+        (
+            "name = 'x'\npath = 'a'\n[pixels_per_reference_pixel]\n1x1 = 0",
+            "has to be a number above 0, and is 0",
+        ),
     ],
 )
 def test_a_layout_that_cannot_be_used_is_refused(tmp_path, text, message):
@@ -238,6 +265,15 @@ def test_a_layout_that_cannot_be_used_is_refused(tmp_path, text, message):
     with pytest.raises(ConfigurationError, match=message) as refused:
         load_layout(str(file))
     assert str(file) in str(refused.value)
+    for words in ("Input", "should", "String", "Tuple", "Field", "Value error", "dictionary"):
+        assert words not in str(refused.value)
+
+
+def test_a_layout_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no layout .*mine\.toml'\. Give dated, "):
+        load_layout(str(tmp_path / "mine.toml"))
+    with pytest.raises(ConfigurationError, match=f"{tmp_path} cannot be read: Is a directory"):
+        load_layout(str(tmp_path))
 
 
 @pytest.mark.parametrize(
