@@ -5,14 +5,15 @@ from __future__ import annotations
 from array import array
 from binascii import hexlify, unhexlify
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SCHEMA = pa.schema(
     [
@@ -27,6 +28,9 @@ SCHEMA = pa.schema(
 )
 _NUMBERS = {"size": "q", "mtime_ns": "q", "ctime_ns": "q", "inode": "Q", "hashed_ns": "q"}
 _DIGEST = 32  # bytes
+_WRITTEN_AT_ONCE = (
+    8_192  # a multiple of what Parquet looks at: the file is the same for all of them
+)
 
 
 class Entry(NamedTuple):
@@ -118,15 +122,22 @@ class Entries(MutableMapping[str, Entry]):
 
     def table(self) -> pa.Table:
         """Return all entries as a table of :data:`SCHEMA`."""
-        rows = np.fromiter(self._rows.values(), np.intp, len(self._rows))
-        columns = {
+        every = iter(self._rows.items())
+        pieces = []
+        while some := list(islice(every, _WRITTEN_AT_ONCE)):  # no column is in memory twice
+            pieces.append(self._piece(some))
+        return pa.Table.from_batches(pieces, SCHEMA)
+
+    def _piece(self, some: Sequence[tuple[str, int]]) -> pa.RecordBatch:
+        """Return some entries, given with their rows."""
+        rows = np.fromiter((row for _, row in some), np.intp, len(some))
+        columns: dict[str, Any] = {
             name: np.frombuffer(column, column.typecode)[rows]
             for name, column in self._numbers.items()
         }
         digests = np.frombuffer(self._digests, f"V{_DIGEST}")[rows].tobytes()
         ends = np.arange(len(rows) + 1, dtype=np.int32) * (2 * _DIGEST)
         texts = pa.py_buffer(hexlify(digests))
-        sha256 = pa.StringArray.from_buffers(len(rows), pa.py_buffer(ends), texts)
-        return pa.table(
-            columns | {"relative_path": list(self._rows), "sha256": sha256}, schema=SCHEMA
-        )
+        columns["sha256"] = pa.StringArray.from_buffers(len(rows), pa.py_buffer(ends), texts)
+        columns["relative_path"] = [path for path, _ in some]
+        return pa.record_batch(columns, SCHEMA)

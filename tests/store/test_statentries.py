@@ -1,10 +1,13 @@
 import tracemalloc
+from unittest.mock import patch
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anabatch.store import statentries
 from anabatch.store.statentries import SCHEMA, Entries, Entry
 
 counts = st.integers(-(2**63), 2**63 - 1)
@@ -45,6 +48,19 @@ def test_entries_are_what_a_dictionary_would_hold(steps):
             path: entry.hashed_ns for path, entry in truth.items()
         }
     assert found.table().schema == SCHEMA
+
+
+def test_a_file_is_the_same_in_whatever_pieces_entries_are_written(tmp_path):
+    found = Entries()
+    for number in range(9_000):
+        found[f"20211213/{number}.jpg"] = Entry(number, 1, 2, 3, f"{number:064x}", 4)
+    del found["20211213/7.jpg"]
+    files = []
+    for name, many in (("whole", 10_000), ("pieces", statentries._WRITTEN_AT_ONCE)):
+        with patch.object(statentries, "_WRITTEN_AT_ONCE", many):
+            pq.write_table(found.table(), tmp_path / name, use_dictionary=False)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize("digest", ["00", "00" * 33, "x" * 64])
