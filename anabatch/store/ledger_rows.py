@@ -285,8 +285,8 @@ def _no_collecting() -> Iterator[None]:
 
 def _values(column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Any]:
     if pa.types.is_integer(column.type):
-        found: list[Any] = column.to_numpy().tolist()
-        return found
+        numbers: dict[int, int] = {}
+        return [numbers.setdefault(number, number) for number in column.to_numpy().tolist()]
     distinct, places = _distinct(column)
     if pa.types.is_string(column.type):
         distinct = [texts[value] for value in distinct]

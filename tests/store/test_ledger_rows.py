@@ -176,6 +176,13 @@ def test_equal_texts_are_one_object(tmp_path):
     assert len({id(action.run) for action in found}) == 3  # pieces
 
 
+def test_equal_numbers_are_one_object(tmp_path):
+    rows = [replace(ROW, unit=unit, sequence=10**6) for unit in "abc"]
+    found = standing_actions([tmp_path / "a"], write_actions(tmp_path / "a", rows, 1))
+    assert [action.sequence for action in found] == [10**6] * 3
+    assert len({id(action.sequence) for action in found}) == 1
+
+
 def test_equal_numbers_of_different_kinds_stay_different(tmp_path):
     facts = {"a": 1, "b": 1.0, "c": True, "d": -0.0, "e": 0.0, "f": 2**63, "g": 1e300}
     rows = [replace(ROW, unit=name, components={"x": value}) for name, value in facts.items()]
