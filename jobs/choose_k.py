@@ -61,8 +61,8 @@ def graph_of(
         Source(s.live, parts[s.live.path].part, parts[s.live.path].array) for s in subject.found
     )
 
-    def studies(study: Any, pilot: tuple[Any, Any]) -> Any:
-        return flat(gather([task(study, *pilot, config, k, threads=threads) for k in ks]))
+    def studies(study: Any, pilot: Any) -> Any:
+        return flat(gather([task(study, pilot, config, k, threads=threads) for k in ks]))
 
     cells = rows_of(subject.found)
     draw = Draw(config.pilot, cells, config.seed, config.components)
@@ -76,7 +76,7 @@ def graph_of(
     few = Draw(min(config.pilot, stage.FEATURE_ROWS), cells, config.seed)
     plain = pilot_with_images(context, described, few)
     on_features = studies(stage.study_features, plain)
-    scored = task(stage.score_pilot, *plain, on_features, threads=threads)
+    scored = task(stage.score_pilot, plain, on_features, threads=threads)
     return task(
         stage.finish,
         generation,

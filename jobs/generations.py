@@ -80,24 +80,22 @@ def pilot_of(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
         At least one.
     draw : Draw
     """
-    candidates = _candidates(context, found, draw)
-    return flat(task(pilots.join, draw, candidates, threads=context.config.compute.threads))
+    return _drawn(context, found, draw, pilots.join)
 
 
-def pilot_with_images(context: Context, found: tuple[Source, ...], draw: Draw) -> tuple[Any, Any]:
-    """Return what :func:`pilot_of` does, and a node that gives the number of each row's image."""
-    candidates, threads = _candidates(context, found, draw), context.config.compute.threads
-    return (
-        flat(task(pilots.join, draw, candidates, threads=threads)),
-        flat(task(pilots.images_of, draw, candidates, threads=threads)),
-    )
+def pilot_with_images(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
+    """Return a node that draws as that of :func:`pilot_of`, and gives the rows' images too, as a `Pilot`."""
+    return _drawn(context, found, draw, pilots.join_with_images)
 
 
-def _candidates(context: Context, found: tuple[Source, ...], draw: Draw) -> Any:
+def _drawn(
+    context: Context, found: tuple[Source, ...], draw: Draw, join: Callable[..., Any]
+) -> Any:
     threads, root = context.config.compute.threads, context.store.root
-    return gather(
+    candidates = gather(
         [task(partial(pilots.candidates, root, source, draw), threads=threads) for source in found]
     )
+    return flat(task(join, draw, candidates, threads=threads))
 
 
 def rows_of(found: tuple[Source, ...]) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.config import ClusterConfig
+    from anabatch.stages.pilots import Pilot
     from anabatch.stages.population import Generation, Source
     from anabatch.store.parts import WrittenPart
 
@@ -34,34 +35,24 @@ FEATURE_ROWS = 4_000
 _FEATURE_BOOTSTRAPS, _FEATURE_RESTARTS = 5, 3
 
 
-def study(
-    rows: NDArray[np.float32], images: NDArray[np.uint64], config: ClusterConfig, k: int
-) -> KStudy:
+def study(pilot: Pilot, config: ClusterConfig, k: int) -> KStudy:
     """Try one number of clusters on a pilot of the embedding, with resamples of its images."""
-    return _study(rows, images, config, k, _BOOTSTRAPS)
+    return _study(pilot, config, k, _BOOTSTRAPS)
 
 
-def study_features(
-    rows: NDArray[np.float32], images: NDArray[np.uint64], config: ClusterConfig, k: int
-) -> KStudy:
+def study_features(pilot: Pilot, config: ClusterConfig, k: int) -> KStudy:
     """Try one number of clusters on a pilot of the features, with resamples of its images."""
     restarts = min(config.restarts, _FEATURE_RESTARTS)
     few = config.model_copy(update={"restarts": restarts})
-    return _study(rows, images, few, k, _FEATURE_BOOTSTRAPS)
+    return _study(pilot, few, k, _FEATURE_BOOTSTRAPS)
 
 
-def _study(
-    rows: NDArray[np.float32],
-    images: NDArray[np.uint64],
-    config: ClusterConfig,
-    k: int,
-    bootstraps: int,
-) -> KStudy:
+def _study(pilot: Pilot, config: ClusterConfig, k: int, bootstraps: int) -> KStudy:
     def fit(sample: NDArray[Any], restarts: int) -> Any:
         few = config.model_copy(update={"restarts": restarts}) if restarts else config
         return new_model(few, k).fit_pilot(sample)
 
-    return study_k(rows, k, fit, groups=images, bootstraps=bootstraps, seed=config.seed)
+    return study_k(pilot.rows, k, fit, groups=pilot.images, bootstraps=bootstraps, seed=config.seed)
 
 
 def score(store: Path, source: Source, studies: list[KStudy], config: ClusterConfig) -> KScores:
@@ -81,11 +72,9 @@ def _chunk_scores(
         start += len(rows)
 
 
-def score_pilot(
-    rows: NDArray[np.float32], images: NDArray[np.uint64], studies: list[KStudy]
-) -> KScores:
+def score_pilot(pilot: Pilot, studies: list[KStudy]) -> KScores:
     """Score a pilot itself, with errors from how its images differ."""
-    return score_rows(rows, studies, images)
+    return score_rows(pilot.rows, studies, pilot.images)
 
 
 def merge(left: KScores, right: KScores) -> KScores:

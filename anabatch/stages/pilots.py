@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -105,7 +105,40 @@ def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
         In the order of the digests, and in the arrays' own type. Cells' ids are unique: that there are
         fewer below the bar than are to be drawn is too unlikely to be seen.
     """
+    return _rows(_order(draw, found), found)
+
+
+class Pilot(NamedTuple):
+    """A pilot whose images are known: a tuple, whose size dask can tell.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (n, d)
+        As :func:`join` gives them.
+    images : ndarray of uint64, shape (n,)
+        A number for the image of each row.
+    """
+
+    rows: NDArray[Any]
+    images: NDArray[np.uint64]
+
+
+def join_with_images(draw: Draw, found: list[Candidates]) -> Pilot:
+    """Return the pilot that :func:`join` gives, and whose images its rows are of."""
     order = _order(draw, found)
+    images: NDArray[np.uint64] = np.concatenate([piece.images for piece in found])
+    return Pilot(_rows(order, found), images[order])
+
+
+def _order(draw: Draw, found: list[Candidates]) -> NDArray[np.intp]:
+    every = np.concatenate([piece.digests for piece in found])
+    if not len(every):
+        message = "there are no rows to draw from"
+        raise ValueError(message)
+    return in_order(every)[: draw.rows]
+
+
+def _rows(order: NDArray[np.intp], found: list[Candidates]) -> NDArray[Any]:
     places = np.full(sum(len(piece.rows) for piece in found), -1, dtype=np.intp)
     places[order] = np.arange(len(order))
     pilot = np.empty((len(order), found[0].rows.shape[1]), found[0].rows.dtype)
@@ -115,17 +148,3 @@ def join(draw: Draw, found: list[Candidates]) -> NDArray[Any]:
         pilot[here[here >= 0]] = piece.rows[here >= 0]
         start += len(piece.rows)
     return pilot
-
-
-def images_of(draw: Draw, found: list[Candidates]) -> NDArray[np.uint64]:
-    """Return a number for the image of each row of the pilot that :func:`join` gives, shape (rows,)."""
-    images: NDArray[np.uint64] = np.concatenate([piece.images for piece in found])
-    return images[_order(draw, found)]
-
-
-def _order(draw: Draw, found: list[Candidates]) -> NDArray[np.intp]:
-    every = np.concatenate([piece.digests for piece in found])
-    if not len(every):
-        message = "there are no rows to draw from"
-        raise ValueError(message)
-    return in_order(every)[: draw.rows]

@@ -20,7 +20,11 @@ from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError, PopulationError
 from anabatch.report import incoming
 from anabatch.report.source import Source
+from anabatch.sampling import digests, draw, in_order
 from anabatch.stages import choose_k as stage
+from anabatch.stages import pilots
+from anabatch.stages.pilots import Pilot
+from anabatch.stages.population import read_model
 from anabatch.store.live import CLUSTER
 
 GOLGI = "label = 'golgi'"
@@ -319,6 +323,32 @@ def test_that_the_cells_are_of_one_image_is_told(archive):
     (told,) = [event for event in events if event["event"] == "one_image"]
     assert told["images"] == 1
     assert [event["k"] for event in events if event["event"] == "k"] == [2, 3]
+
+
+def test_what_is_tried_is_drawn_once_and_is_what_all_rows_give(archive, monkeypatch):
+    ordered = []
+
+    def counted(words):
+        ordered.append(len(words))
+        return in_order(words)
+
+    monkeypatch.setattr(pilots, "in_order", counted)
+    cluster(archive, choose_k="2..3")
+    store, cells, _ = frames(archive, "archive")
+    assert ordered == [len(cells)] * 2  # of the embedding, and of the features
+    config = config_of(archive).cluster
+    # all at once, without parts, tasks or graphs
+    place = draw(cells.cell_id.to_numpy(), config.pilot, config.seed)
+    images = digests(cells.image_id, 0)[:, 0]
+    (choice,) = [a for a in store.state.stage("model") if a.unit.startswith("choice/archive/")]
+    found = read_model(store.root, choice.part)
+    tried = {"": ("embedding", stage.study), "features_": ("features", stage.study_features)}
+    for prefix, (array, study) in tried.items():
+        rows = store.array(array).compute(scheduler="sync")[place]
+        rows = rows[:, : config.components] if array == "embedding" else rows
+        alone = study(Pilot(rows, images[place]), config, 3)
+        for value in ("agreement", "agreement_error", "silhouette", "silhouette_error"):
+            assert found[prefix + value][1] == getattr(alone, value), (array, value)
 
 
 def test_the_archives_k_stays_what_the_configuration_says(archive):

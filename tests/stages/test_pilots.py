@@ -86,7 +86,9 @@ def test_only_the_columns_that_are_wanted_travel(store, sources):
 def test_the_images_of_a_pilot_come_in_its_order(store, sources):
     draw = Draw(500, 1268, seed=3)
     found = [pilots.candidates(store, source, draw) for source in sources]
-    rows, images = pilots.join(draw, found), pilots.images_of(draw, found)
+    rows, images = pilots.join_with_images(draw, found)
+    assert np.array_equal(rows, all_at_once(store, sources, 500, 3))
+    assert np.array_equal(rows, pilots.join(draw, found))
     names = {
         row.tobytes(): name
         for source in sources
@@ -107,7 +109,7 @@ def test_an_image_has_one_number_whatever_part_it_lies_in(store):
     draw = Draw(20, 20, seed=0)
     pieces = [write(store, "image", 10, None, [f"{n}{r}" for r in range(10)]) for n in range(2)]
     found = [pilots.candidates(store, piece, draw) for piece in pieces]
-    assert len(np.unique(pilots.images_of(draw, found))) == 1
+    assert len(np.unique(pilots.join_with_images(draw, found).images)) == 1
 
 
 def test_parts_send_little_more_than_what_is_drawn(store):
@@ -117,8 +119,11 @@ def test_parts_send_little_more_than_what_is_drawn(store):
 
 
 def test_a_pilot_of_nothing_is_refused(store):
+    gone = write(store, "gone", 5, ())
     with pytest.raises(ValueError, match="no rows"):
-        draw_pilot(store, (write(store, "gone", 5, ()),), 10, 0)
+        draw_pilot(store, (gone,), 10, 0)
+    with pytest.raises(ValueError, match="no rows"):
+        pilots.join_with_images(Draw(10, 0, 0), [pilots.candidates(store, gone, Draw(10, 0, 0))])
 
 
 def test_the_bar_lets_all_pass_where_all_may_be_drawn():
