@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task, tree
+from anabatch.errors import PartCorruptError
 from anabatch.stages import new_kinds as stage
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
@@ -15,9 +16,12 @@ from anabatch.store.generations import current, generations
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, cluster_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anabatch.config import ClusterConfig
     from anabatch.stages.population import Source
     from anabatch.store.actions import Action
+    from anabatch.store.parts import WrittenPart
     from anabatch.store.state import State
 
     from .context import Context
@@ -110,7 +114,7 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     bool
         Whether one is proposed anew.
     """
-    state, root = context.store.state, context.store.root
+    state = context.store.state
     fresh = state.pending(lambda action: action.stage == CLUSTER)
     far = far_of_parts(context, model) if fresh.put else {}
     parts, beyond, new = far_from_all(context, found, far)
@@ -123,23 +127,7 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     )
     if not question.may_be(beyond):  # nor any of them that lie together: nothing is read
         return False
-    generation = _next(context, parts, model)
-    components, threads = int(model.components["components"]), context.config.compute.threads
-    rows = [
-        task(
-            stage.far_rows,
-            root,
-            source,
-            str(action.part),
-            far[source.live.path],
-            components,
-            threads=threads,
-        )
-        for source, action in parts
-    ]
-    drawn = tree(rows, stage.merge, threads=threads)
-    graph: Any = task(stage.propose, generation, drawn, question, threads=threads)
-    written = context.cluster.backend.compute(graph)
+    written = _propose(context, parts, far, model, question)
     if written is None:
         return False
     state.delete(generations(state, stage.KIND, _name(model)))
@@ -153,6 +141,50 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
     )
     context.reporter.warn("new_kind", text, job="cluster", cells=together, of=new)
     return True
+
+
+def _propose(
+    context: Context,
+    parts: list[tuple[Source, Action]],
+    far: dict[str, Far],
+    model: Action,
+    question: Question,
+) -> WrittenPart | None:
+    """Write a proposal if far cells make a cluster of their own; they are read if not read for the last."""
+    generation = _next(context, parts, model)
+    if (before := _made_of(context, generation.rows, model)) is not None:
+        try:
+            return stage.propose_again(generation, before, question)
+        except PartCorruptError:  # `verify` tells of it; the cells are read for another
+            pass
+    components, threads = int(model.components["components"]), context.config.compute.threads
+    rows = [
+        task(
+            stage.far_rows,
+            context.store.root,
+            source,
+            str(action.part),
+            far[source.live.path],
+            components,
+            threads=threads,
+        )
+        for source, action in parts
+    ]
+    drawn = tree(rows, stage.merge, threads=threads)
+    graph: Any = task(stage.propose, generation, drawn, question, threads=threads)
+    written: WrittenPart | None = context.cluster.backend.compute(graph)
+    return written
+
+
+def _made_of(context: Context, rows: Mapping[str, int], model: Action) -> Action | None:
+    """Return the proposal that stands, if it was made of so many rows of these cell parts, and of no others."""
+    proposal = standing_proposal(context.store.state, _name(model))
+    if proposal is None or context.damage(proposal.part) or "images" not in proposal.components:
+        return None
+    try:
+        return proposal if context.fitted_rows(proposal) == rows else None
+    except PartCorruptError:
+        return None
 
 
 def may_add_itself(state: State, name: str) -> bool:

@@ -22,11 +22,13 @@ from anabatch.stages.population import read_model
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from anabatch.stages.population import Generation, Source
+    from anabatch.store.actions import Action
     from anabatch.store.parts import WrittenPart
 
 KIND = "novelty"
@@ -248,10 +250,44 @@ def propose(generation: Generation, found: FarRows, question: Question) -> Writt
     near = np.argsort(np.linalg.norm(found.rows[inside] - center, axis=1), kind="stable")
     arrays = {"center": center, "cell_ids": found.cell_ids[inside][near]}
     facts = {
-        "model": question.model,
         "beyond": found.total,
         "together": together,
         "images": len(np.unique(found.image_ids[inside])),
-        "new": question.new,
     }
-    return generation.write(arrays, facts)
+    return _write(generation, arrays, facts, question)
+
+
+def propose_again(generation: Generation, before: Action, question: Question) -> WrittenPart | None:
+    """Write what :func:`propose` does where another proposal was made of the same rows; none is read.
+
+    Parameters
+    ----------
+    generation : Generation
+    before : Action
+        That proposal. Only how many cells are new, and how many it takes, may be other than then.
+    question : Question
+
+    Returns
+    -------
+    WrittenPart or None
+
+    Raises
+    ------
+    PartCorruptError
+        The other proposal's part is damaged.
+    """
+    if not question.may_be(int(before.components["together"])):
+        return None
+    arrays = read_model(generation.store, str(before.part))
+    facts = {name: before.components[name] for name in ("beyond", "together", "images")}
+    return _write(generation, arrays, facts, question)
+
+
+def _write(
+    generation: Generation,
+    arrays: Mapping[str, NDArray[Any]],
+    facts: Mapping[str, int],
+    question: Question,
+) -> WrittenPart:
+    asked = {"model": question.model, "new": question.new}
+    return generation.write(arrays, {**facts, **asked})

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from anabatch.jobs import cluster_command
+import tiny
+from anabatch.jobs import cluster_command, new_kinds
 from anabatch.jobs.cluster_options import Asked
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
@@ -18,6 +20,9 @@ from anabatch.config import ReportConfig
 from anabatch.report.build import build_report
 from anabatch.stages import new_kinds as stage
 from anabatch.stages.new_kinds import KIND
+from anabatch.stages.population import read_model
+from anabatch.store.live import CLUSTER, EMBED, FEATURIZE, cluster_unit
+from anabatch.store.parts import Part
 
 FIRST = dt.date(2021, 12, 1)
 
@@ -160,6 +165,100 @@ def test_nothing_is_read_where_the_ledger_says_that_no_kind_is_there(store, monk
     monkeypatch.setattr(stage, "far_rows", None)
     run_jobs(config_of(store, least_new=40))
     assert set(clusters(store).generation) == {1}
+
+
+def bring_known(folder, day):
+    """Bring four discs, of which none is far."""
+    draw_tiny(place(folder, day, 1), 200 + day, cells=4)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The parts of which a file was read."""
+    found = set()
+    verified = Part._verified
+
+    def noted(self, name):
+        found.add(self.path)
+        return verified(self, name)
+
+    monkeypatch.setattr(Part, "_verified", noted)
+    return found
+
+
+def far_parts(folder):
+    """Return the parts with what is known of cells that are far."""
+    state = anabatch.open_store(folder / "store").state
+    found = set()
+    for embedded in state.stage(EMBED):
+        cells = embedded.unit
+        clustered = state.get(CLUSTER, cluster_unit(cells))
+        if clustered and clustered.components.get("beyond"):
+            found |= {cells, clustered.part, embedded.part}
+            found |= {a.part for a in state.stage(FEATURIZE) if a.unit == cells}
+    return found
+
+
+def a_night(folder):
+    """Run all but the report, and return what was said of a new kind, and proposed."""
+    events = run_jobs(config_of(folder), tiny, accept=True)
+    said = [event["message"] for event in events if event["event"] == "new_kind"]
+    (proposal,) = proposals(folder)
+    model = read_model(folder / "store", proposal.part)
+    arrays = {name: array.tolist() for name, array in model.items()}
+    return said, proposal.components, arrays
+
+
+def test_far_cells_are_read_again_when_others_come_and_not_before(store, tmp_path_factory, read):
+    bring(store, draw_rings, 10, 11)
+    first, *_ = a_night(store)
+    far = far_parts(store)
+    bring_known(store, 12)
+    peer = tmp_path_factory.mktemp("peer")
+    shutil.copytree(store, peer, dirs_exist_ok=True)
+    read.clear()
+    said, *proposed = a_night(store)
+    assert far_parts(store) == far
+    assert not far & read
+    # it is as if they had been
+    with patch.object(new_kinds, "_made_of", lambda *_: None):
+        assert a_night(peer) == (said, *proposed)
+    assert far <= read
+    assert said != first
+    assert "of 52 new cells, of 4 images" in said[0]
+
+    read.clear()
+    assert a_night(store) == ([], *proposed)  # and where nothing came at all
+    assert not far & read
+    with looking(config_of(store)) as context:
+        assert any("--add-new" in note for note in survey(context).notes)
+
+    bring(store, draw_rings, 13)
+    (text,), *_ = a_night(store)
+    assert "of 76 new cells, of 6 images" in text
+    assert far <= read
+
+
+def test_far_cells_are_read_again_when_some_are_gone_or_the_proposal_is_damaged(store, read):
+    bring(store, draw_rings, 10, 11)
+    a_night(store)
+    far = far_parts(store)
+    place(store, 10, 1).unlink()
+    bring_known(store, 12)
+    read.clear()
+    (text,), *proposed = a_night(store)
+    assert "36 of 40 new cells, of 3 images" in text
+    assert far <= read
+
+    (proposal,) = proposals(store)
+    bundle = store / "store" / proposal.part / "model.npz"
+    bundle.write_bytes(bundle.read_bytes()[::-1])
+    bring_known(store, 13)
+    read.clear()
+    (text,), _, arrays = a_night(store)
+    assert "36 of 44 new cells, of 3 images" in text
+    assert arrays == proposed[1]
+    assert far <= read
 
 
 def test_few_are_no_kind(store):

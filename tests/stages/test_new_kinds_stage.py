@@ -95,3 +95,29 @@ def test_no_far_rows_are_no_kind(store):
     found, _ = look(store, [write(store, "none", 0)])
     generation = Generation(store, stage.KIND, "archive", 1, "s", {}, 1, "run-1")
     assert stage.propose(generation, found, Question("model", 1.0, 1, 0, 1)) is None
+
+
+def test_a_proposal_of_the_same_rows_is_made_again_without_them(store):
+    sources = [write(store, "large", 1000, kind=600), write(store, "small", 200)]
+    found, _ = look(store, sources)
+    first, second = (
+        Generation(store, stage.KIND, "archive", number, "s", {}, number, "run-1")
+        for number in (1, 2)
+    )
+    made = stage.propose(first, found, Question("model", 1.0, 1, new=5000, least=25))
+    assert made is not None
+    (before,) = made.actions
+    later = Question("model", 1.0, 1, new=9000, least=25)
+    again, anew = stage.propose_again(second, before, later), stage.propose(second, found, later)
+    assert again is not None
+    assert anew is not None
+    (mine,), (theirs,) = again.actions, anew.actions
+    assert mine.components == theirs.components
+    assert mine.key == theirs.key
+    arrays, expected = (read_model(store, str(one.path)) for one in (again, anew))
+    assert arrays.keys() == expected.keys() == {"center", "cell_ids"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
+    # with too many others they are what was to be expected
+    assert stage.propose_again(second, before, Question("model", 1.0, 1, 10**6, 25)) is None
+    assert stage.propose_again(second, before, Question("model", 1.0, 1, 9000, 10**4)) is None
