@@ -348,7 +348,8 @@ def test_what_is_tried_is_drawn_once_and_is_what_all_rows_give(archive, monkeypa
         rows = rows[:, : config.components] if array == "embedding" else rows
         alone = study(Pilot(rows, images[place]), config, 3)
         for value in ("agreement", "agreement_error", "silhouette", "silhouette_error"):
-            assert found[prefix + value][1] == getattr(alone, value), (array, value)
+            wanted = pytest.approx(getattr(alone, value), rel=1e-5)  # threads may add otherwise
+            assert found[prefix + value][1] == wanted, (array, value)
 
 
 def test_the_archives_k_stays_what_the_configuration_says(archive):
