@@ -352,7 +352,8 @@ def test_what_is_tried_is_drawn_once_and_is_what_all_rows_give(archive, monkeypa
         # with as many threads as a task has: more add in another order
         alone = limited(study, threads, Pilot(rows, images[place]), clusters, 3)
         for value in ("agreement", "agreement_error", "silhouette", "silhouette_error"):
-            assert found[prefix + value][1] == getattr(alone, value), (array, value)
+            wanted = pytest.approx(getattr(alone, value), rel=1e-5)  # other rows are off by 1e-3
+            assert found[prefix + value][1] == wanted, (array, value)
 
 
 def test_the_archives_k_stays_what_the_configuration_says(archive):
