@@ -17,6 +17,7 @@ from anabatch.stages.population import fitted_rows
 from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
 from anabatch.store.damage import read_damage
+from anabatch.store.live import SCAN
 from anabatch.store.parts import MANIFEST, settle
 from anabatch.store.recipes import RECIPE, Cause, Recipe
 
@@ -177,7 +178,12 @@ class Context:
     def listing(self, archive: ArchiveConfig) -> Listing:
         """Return what an archive holds, listed once a run."""
         if archive.name not in self._listings:
-            self._listings[archive.name] = list_archive(archive.path, self.layout(archive))
+            scanned = (a for a in self.store.state.stage(SCAN) if a.archive == archive.name)
+            paths = [str(action.fact("relative_path")) for action in scanned]
+            known = dict(zip(paths, paths, strict=True))
+            self._listings[archive.name] = list_archive(
+                archive.path, self.layout(archive), known=known
+            )
         return self._listings[archive.name]
 
     def wanted(self, date: dt.date | None) -> bool:

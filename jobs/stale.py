@@ -103,7 +103,10 @@ class ArchiveFiles:
         self.archive = archive
         self.layout = context.layout(archive)
         self.listing = context.listing(archive)
-        self.cache = StatCache.load(context.store.root, archive.name)
+        paths = [file.relative_path for file in self.listing.images]
+        self.cache = StatCache.load(
+            context.store.root, archive.name, dict(zip(paths, paths, strict=True))
+        )
         self.recipe = scan_recipe(
             self.layout, context.config.scan.max_pixels, archive.pixels_per_reference_pixel
         )

@@ -50,7 +50,9 @@ class Listing:
     listed_ns: int = 0
 
 
-def list_archive(root: Path, layout: Layout, *, now_ns: int | None = None) -> Listing:
+def list_archive(
+    root: Path, layout: Layout, *, now_ns: int | None = None, known: Mapping[str, str] | None = None
+) -> Listing:
     """List an archive.
 
     Parameters
@@ -60,6 +62,9 @@ def list_archive(root: Path, layout: Layout, *, now_ns: int | None = None) -> Li
     layout : Layout
     now_ns : int, optional
         The time, in nanoseconds since 1970: what is dated later than tomorrow is a problem.
+    known : mapping, optional
+        Relative paths that are in memory already, each by itself: those of the listing are the same
+        objects.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def list_archive(root: Path, layout: Layout, *, now_ns: int | None = None) -> Li
     dates: dict[str, dt.date | None] = {}
     places = _Places(layout, latest)
     others = 0
-    for item in walk(root, layout.ignored):
+    for item in walk(root, layout.ignored, known):
         if isinstance(item, Problem):
             problems.add(item)
             continue

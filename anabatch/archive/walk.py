@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 """Extensions of image files, in lower case."""
@@ -83,7 +83,9 @@ def is_below(path: str, places: Sequence[str]) -> bool:
     return any(place in (".", path) or path.startswith(f"{place}/") for place in places)
 
 
-def walk(root: Path, ignored: Sequence[str]) -> Iterator[ListedFile | Problem]:
+def walk(
+    root: Path, ignored: Sequence[str], known: Mapping[str, str] | None = None
+) -> Iterator[ListedFile | Problem]:
     """Go through all files below a folder, sorted by name within each folder.
 
     Parameters
@@ -92,6 +94,8 @@ def walk(root: Path, ignored: Sequence[str]) -> Iterator[ListedFile | Problem]:
         An archive's root.
     ignored : sequence of str
         Shell patterns of the names of files and folders to pass over, whatever their case.
+    known : mapping, optional
+        Relative paths, each by itself: where a file has one of them, that object is its path.
 
     Yields
     ------
@@ -101,14 +105,15 @@ def walk(root: Path, ignored: Sequence[str]) -> Iterator[ListedFile | Problem]:
     """
     top = root.resolve()
     passed_over = _matcher(ignored)
+    paths: Mapping[str, str] = known or {}
     # a stack of folders that are gone through, and no recursion: folders nest as deep as they like
-    stack = [_entries(top, "", passed_over)]
+    stack = [_entries(top, "", passed_over, paths)]
     while stack:
         item = next(stack[-1], None)
         if item is None:
             stack.pop()
         elif isinstance(item, _Folder):
-            stack.append(_entries(top, item.relative_path, passed_over))
+            stack.append(_entries(top, item.relative_path, passed_over, paths))
         else:
             yield item
 
@@ -124,7 +129,10 @@ def _matcher(ignored: Sequence[str]) -> Callable[[str], re.Match[str] | None]:
 
 
 def _entries(
-    root: Path, folder: str, passed_over: Callable[[str], re.Match[str] | None]
+    root: Path,
+    folder: str,
+    passed_over: Callable[[str], re.Match[str] | None],
+    known: Mapping[str, str],
 ) -> Iterator[ListedFile | Problem | _Folder]:
     """Yield what lies in one folder, by name."""
     try:
@@ -142,7 +150,7 @@ def _entries(
         if _is_folder(entry):
             yield _Folder(relative)
         else:
-            yield _listed(root, relative, entry)
+            yield _listed(root, known.get(relative, relative), entry)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -23,7 +23,7 @@ from anabatch.store.durable import make_folder, sync_file, sync_folder
 from anabatch.store.statentries import SCHEMA, Entries, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from anabatch.archive.walk import ListedFile
@@ -123,7 +123,7 @@ class StatCache:
         self.changed = False
 
     @classmethod
-    def load(cls, root: Path, archive: str) -> Self:
+    def load(cls, root: Path, archive: str, known: Mapping[str, str] | None = None) -> Self:
         """Read an archive's cache; one that is missing or damaged is empty.
 
         Parameters
@@ -132,6 +132,9 @@ class StatCache:
             The store's folder.
         archive : str
             The archive's name.
+        known : mapping, optional
+            Relative paths that are in memory already, each by itself: those of the entries are the
+            same objects.
 
         Raises
         ------
@@ -140,7 +143,7 @@ class StatCache:
         """
         path = root / CACHE / f"stat-{archive}.parquet"
         try:
-            return cls(path, _entries(path.read_bytes()))
+            return cls(path, _entries(path.read_bytes(), known))
         except FileNotFoundError:
             return cls(path, Entries(), "is missing")
         except (OSError, ValueError, RuntimeError, LookupError, MemoryError) as error:
@@ -200,7 +203,7 @@ class StatCache:
         self.changed = False
 
 
-def _entries(data: bytes) -> Entries:
+def _entries(data: bytes, known: Mapping[str, str] | None) -> Entries:
     found = Entries()
     pool = pa.default_memory_pool()
     with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
@@ -208,6 +211,6 @@ def _entries(data: bytes) -> Entries:
             message = "the columns are not those that were written"
             raise ValueError(message)
         for rows in file.iter_batches(_READ_AT_ONCE, use_threads=False):
-            found.extend(rows)
+            found.extend(rows, known)
             pool.release_unused()
     return found

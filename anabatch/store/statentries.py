@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 SCHEMA = pa.schema(
     [
@@ -98,8 +98,15 @@ class Entries(MutableMapping[str, Entry]):
         """Return when reading a file began."""
         return self._numbers["hashed_ns"][self._rows[path]]
 
-    def extend(self, rows: pa.RecordBatch) -> None:
+    def extend(self, rows: pa.RecordBatch, known: Mapping[str, str] | None = None) -> None:
         """Add the rows of a table of :data:`SCHEMA`, of files that are new.
+
+        Parameters
+        ----------
+        rows : pyarrow.RecordBatch
+        known : mapping, optional
+            Relative paths that are in memory already, each by itself, to be kept in place of equal
+            ones.
 
         Raises
         ------
@@ -117,8 +124,9 @@ class Entries(MutableMapping[str, Entry]):
         self._digests += unhexlify("".join(digests.to_pylist()))
         for name, column in self._numbers.items():
             column.frombytes(rows.column(name).to_numpy().tobytes())
+        paths: Mapping[str, str] = known or {}
         for row, path in enumerate(rows.column("relative_path").to_pylist(), first):
-            self._rows[path] = row
+            self._rows[paths.get(path, path)] = row
 
     def table(self) -> pa.Table:
         """Return all entries as a table of :data:`SCHEMA`."""

@@ -331,3 +331,11 @@ def test_an_entry_whose_kind_cannot_be_told_is_a_problem(tmp_path):
         patch.setattr(os, "scandir", scandir)
         listing = list_archive(tmp_path, DATED)
     assert listing.problems == (("a.jpg", "cannot be read: Permission denied"),)
+
+
+def test_paths_that_are_in_memory_are_not_made_again(tmp_path):
+    make(tmp_path, f"{RUN}/a.jpg", f"{RUN}/b.jpg")
+    known = "/".join([RUN, "b.jpg"])
+    listing = list_archive(tmp_path, DATED, known={known: known})
+    assert listing == list_archive(tmp_path, DATED, now_ns=listing.listed_ns)
+    assert listing.images[1].relative_path is known

@@ -247,3 +247,11 @@ def test_what_a_killed_run_left_is_cleared_away(cache, tmp_path):
         ".stat-other.parquet.12345678",
         "stat-drive.parquet",
     ]
+
+
+def test_paths_that_are_in_memory_are_not_read_again(cache, tmp_path):
+    cache.save()
+    known = "".join(["b\n", "ç.jpg"])
+    again = StatCache.load(tmp_path, "drive", {known: known})
+    assert again.entries == cache.entries
+    assert next(path for path in again.entries if path == known) is known
