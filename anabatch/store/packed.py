@@ -28,19 +28,37 @@ class _Shape:
         Where the values of a dictionary stand, by name, in their order.
     nested : tuple of int
         Places of those values that are packed themselves.
+    named : tuple of (str, int)
+        The names of these, and their places, in a dictionary.
     """
 
-    __slots__ = ("kind", "nested", "places")
+    __slots__ = ("kind", "named", "nested", "places")
 
     def __init__(self, kind: type, names: Iterable[str] = (), nested: tuple[int, ...] = ()) -> None:
         self.kind = kind
         self.places = dict(zip(names, count(), strict=False))
         self.nested = nested
+        self.named = tuple((name, at) for name, at in self.places.items() if at in nested)
 
 
 _shapes: dict[tuple[tuple[str, ...], tuple[int, ...]], _Shape] = {}
 _NOTHING: Packed = (_Shape(dict),)
 _FLAT = {kind: _Shape(kind) for kind in (list, tuple)}
+_DIGITS = 64  # of a SHA-256, which is no other's: texts that several actions have are shared
+
+
+def number_of(digits: str) -> int | str:
+    """Return hex digits as a number, which takes half of their memory, and other texts as they are."""
+    try:
+        number = int(f"1{digits}", 16)  # the first digit stands for the zeros that may follow
+    except ValueError:
+        return digits
+    return number if hex(number)[3:] == digits else digits
+
+
+def digits_of(number: int | str) -> str:
+    """Return the text that :func:`number_of` was given."""
+    return hex(number)[3:] if isinstance(number, int) else number
 
 
 def pack(facts: Mapping[str, Any], texts: Mapping[str, str] | None = None) -> Packed:
@@ -63,10 +81,8 @@ def unpack(kept: Packed) -> dict[str, Any]:
     """Return facts as a dictionary that is the caller's own."""
     shape = kept[-1]
     facts = dict(zip(shape.places, kept, strict=False))  # the shape itself has no name
-    if shape.nested:
-        for name, place in shape.places.items():
-            if place in shape.nested:
-                facts[name] = _plain(kept[place])
+    for name, place in shape.named:
+        facts[name] = _plain(kept[place])
     return facts
 
 
@@ -79,7 +95,9 @@ def fact(kept: Packed, name: str, *default: Any) -> Any:
     return _plain(kept[place]) if place in shape.nested else kept[place]
 
 
-def _plain(kept: Packed) -> Any:
+def _plain(kept: Packed | int) -> Any:
+    if isinstance(kept, int):
+        return hex(kept)[3:]
     shape = kept[-1]
     if shape.kind is dict:
         return unpack(kept)
@@ -98,7 +116,10 @@ def _packed(
     for place, value in enumerate(values):
         kind = type(value)
         if kind is str:
-            if texts is not None:
+            if len(value) == _DIGITS and isinstance(number := number_of(value), int):
+                values[place] = number
+                nested += (place,)
+            elif texts is not None:
                 values[place] = texts[value]
         elif kind is dict:
             values[place] = pack(value, texts)

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anabatch.store.packed import fact, pack, unpack
+from anabatch.store.packed import digits_of, fact, number_of, pack, unpack
 
 numbers = st.one_of(
     st.booleans(), st.integers(-(2**63), 2**63), st.floats(allow_nan=False, allow_infinity=False)
 )
+digits = st.text("0123456789abcdefA_ ", min_size=64, max_size=64)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 values = st.recursive(
-    st.one_of(st.none(), numbers, st.text(max_size=8)),
+    st.one_of(st.none(), numbers, st.text(max_size=8), digits, digests),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=12,
 )
@@ -31,6 +33,28 @@ def test_what_is_kept_is_what_was_given(given_facts):
     assert exact(unpack(kept)) == exact(given_facts)
     for name, value in given_facts.items():
         assert exact(fact(kept, name)) == exact(value)
+
+
+@given(st.one_of(st.text(), digits, digests, digests.map(lambda digest: digest[:32])))
+def test_digits_are_given_back_as_they_were(text):
+    assert digits_of(number_of(text)) == text
+
+
+@pytest.mark.parametrize("text", ["00ff", "0" * 64, "f" * 32])
+def test_digits_are_kept_as_a_number(text):
+    assert isinstance(number_of(text), int)
+    assert digits_of(number_of(text)) == text
+
+
+@pytest.mark.parametrize("text", ["00FF", "0_0", " 00", "0x0", "-1", "+1", "\u0661", "image"])
+def test_what_is_not_quite_digits_stays_a_text(text):
+    assert number_of(text) is text
+
+
+def test_digests_are_kept_in_half_the_memory():
+    digest = "".join(["ab"] * 32)
+    (kept, _) = pack({"file_sha256": digest})
+    assert getsizeof(kept) <= getsizeof(digest) / 1.8
 
 
 def test_a_fact_that_is_not_there_is_the_default_or_an_error():
