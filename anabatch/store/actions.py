@@ -5,10 +5,14 @@ from __future__ import annotations
 import datetime as dt  # noqa: TC003 (dataclass fields are read at run time)
 import json
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anabatch.store.keys import canonical_json
-from anabatch.store.packed import Packed, fact, pack, unpack
+from anabatch.store.packed import Packed, digits_of, fact, number_of, pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OK = "ok"
 NO_CELLS = "no_cells"
@@ -18,9 +22,44 @@ DEFERRED = "deferred"
 GONE = "gone"
 """A tombstone: the unit is no longer there. It stands in the ledger, and in no state."""
 
+_NO_FACTS = pack({})
+_MOST_SHARED = 1_024
 
-@dataclass(frozen=True, slots=True)
-class Action:
+
+class _Shared(NamedTuple):
+    """What an action has in common with those that one task did on other units."""
+
+    stage: str
+    archive: str
+    date: dt.date | None
+    outcome: str
+    reason: str | None
+    part: str | None
+    part_digest: str | None
+    sequence: int
+    run: str
+
+
+class _Kept:
+    """What is in memory of an action: a ledger has three for every image, for as long as a run takes."""
+
+    __slots__ = ("_components", "_key", "_shared", "first_row", "rows", "unit")
+
+    _components: Packed
+    _key: int | str
+    _shared: _Shared
+
+    @property
+    def _digits(self) -> str:
+        return digits_of(self._key)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return unpack(self._components)
+
+
+@dataclass(frozen=True, init=False)
+class Action(_Kept):
     """One stage on one unit.
 
     Attributes
@@ -53,6 +92,8 @@ class Action:
         The run that did it.
     """
 
+    __slots__ = ()
+
     stage: str
     unit: str
     key: str
@@ -67,6 +108,35 @@ class Action:
     part_digest: str | None = None
     sequence: int = 0
     run: str = ""
+
+    def __init__(  # noqa: PLR0913 (as many as a row has columns)
+        self,
+        stage: str,
+        unit: str,
+        key: str,
+        archive: str = "",
+        date: dt.date | None = None,
+        outcome: str = OK,
+        reason: str | None = None,
+        components: dict[str, Any] | Packed = _NO_FACTS,
+        part: str | None = None,
+        first_row: int = 0,
+        rows: int = 0,
+        part_digest: str | None = None,
+        sequence: int = 0,
+        run: str = "",
+    ) -> None:
+        shared = (stage, archive, date, outcome, reason, part, part_digest, sequence, run)
+        _SET_UNIT(self, unit)
+        _SET_KEY(self, number_of(key))
+        _SET_COMPONENTS(self, components if isinstance(components, tuple) else pack(components))
+        _SET_FIRST_ROW(self, first_row)
+        _SET_ROWS(self, rows)
+        _SET_SHARED(self, _one_of(shared))
+
+    def __reduce__(self) -> tuple[type[Action], tuple[Any, ...]]:
+        """Return what makes the action in another process."""
+        return Action, tuple(getattr(self, name) for name in FIELDS)
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -87,7 +157,7 @@ class Action:
         KeyError
             There is none, and no default.
         """
-        return fact(_SLOT.__get__(self), name, *default)
+        return fact(self._components, name, *default)
 
     def to_row(self) -> dict[str, Any]:
         """Return the action as a row, its components as JSON."""
@@ -127,15 +197,36 @@ FIELDS = tuple(item.name for item in fields(Action))
 """Names of an action's values, in the order in which it is made of them."""
 
 
-class _Components:
-    """The attribute of that name: packed where it is kept, and a dictionary for whoever asks."""
-
-    def __get__(self, action: Action | None, owner: type[Action] | None = None) -> Any:
-        return self if action is None else unpack(_SLOT.__get__(action))
-
-    def __set__(self, action: Action, value: dict[str, Any] | Packed) -> None:
-        _SLOT.__set__(action, value if isinstance(value, tuple) else pack(value))
+def _setter(name: str) -> Callable[[Action, Any], None]:
+    """Return what sets a value of an action, which nobody else can."""
+    setter: Callable[[Action, Any], None] = getattr(_Kept, name).__set__
+    return setter
 
 
-_SLOT = Action.__dict__["components"]
-Action.components = _Components()  # type: ignore[assignment, misc]  # it stands before the slot
+_SET_UNIT, _SET_KEY, _SET_COMPONENTS, _SET_FIRST_ROW, _SET_ROWS, _SET_SHARED = map(
+    _setter, ("unit", "_key", "_components", "first_row", "rows", "_shared")
+)
+_shared: dict[tuple[Any, ...], _Shared] = {}
+
+
+def _one_of(values: tuple[Any, ...]) -> _Shared:
+    """Return equal values that another action has, if one was made of late."""
+    found = _shared.get(values)
+    if found is None:
+        if len(_shared) >= _MOST_SHARED:
+            _shared.clear()
+        found = _Shared(*values)
+        _shared[found] = found
+    return found
+
+
+def _attributes() -> dict[str, Any]:
+    """Return an action's attributes by name: the class has had but the defaults of some of them."""
+    kept = vars(_Kept)
+    found = {name: kept[name] for name in ("unit", "first_row", "rows")}
+    found |= {"key": kept["_digits"], "components": kept["_facts"]}
+    return found | {name: property(attrgetter(f"_shared.{name}")) for name in _Shared._fields}
+
+
+for _name, _attribute in _attributes().items():
+    setattr(Action, _name, _attribute)

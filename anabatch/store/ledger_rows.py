@@ -262,13 +262,16 @@ def to_actions(table: pa.Table) -> list[Action]:
 def _made(table: pa.Table, known: Mapping[str, str]) -> list[Action]:
     """Return rows as actions; texts that are known are the objects that are known."""
     texts = Texts(known)
-    columns = [
-        _components(table.column(name), texts)
-        if name == "components"
-        else _values(table.column(name), texts)
-        for name in FIELDS
-    ]
+    columns = [_column(name, table.column(name), texts) for name in FIELDS]
     return [Action(*values) for values in zip(*columns, strict=True)]
+
+
+def _column(name: str, column: pa.ChunkedArray, texts: Mapping[str, str]) -> list[Any]:
+    if name == "components":
+        return _components(column, texts)
+    if name == "key":  # no two actions have the same, and it is not kept as text
+        return list(column.to_pylist())
+    return _values(column, texts)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
+import copy
 import datetime as dt
+import inspect
 import json
 import pickle
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
+from anabatch.store import actions
 from anabatch.store.actions import GONE, Action
 
 DATE = {"date": dt.date(2021, 12, 13)}
@@ -79,7 +82,36 @@ def test_actions_are_equal_where_their_components_are():
     assert replace(ACTION, components={}) == replace(ACTION, components={})
 
 
+@pytest.mark.parametrize("key", ["00ff" * 8, "0" * 32, "00FF" * 8, "k", "", "1_0", "é"])
+def test_a_key_is_given_back_as_it_was(key):
+    found = replace(ACTION, key=key)
+    assert found.key == key
+    assert found.to_row()["key"] == key
+    assert (found == ACTION) is (key == ACTION.key)
+
+
+def test_what_the_actions_of_a_task_have_in_common_is_kept_once(monkeypatch):
+    monkeypatch.setattr(actions, "_MOST_SHARED", 2)
+    found = [replace(ACTION, unit=f"{n}", sequence=n // 3) for n in range(12)]
+    assert [(action.unit, action.sequence) for action in found] == [
+        (f"{n}", n // 3) for n in range(12)
+    ]
+    assert len({id(action._shared) for action in found}) == 4
+    assert len(actions._shared) <= 2
+
+
+def test_an_action_has_no_attributes_beside_its_own():
+    with pytest.raises(FrozenInstanceError):
+        setattr(ACTION, "other", 1)  # noqa: B010 (mypy refuses it too)
+    assert not hasattr(ACTION, "__dict__")
+    assert [item.name for item in fields(ACTION)] == list(inspect.signature(Action).parameters)
+    assert Action("cells", "image0", "00ff") == Action(
+        "cells", "image0", "00ff", "", None, "ok", None, {}, None, 0, 0, None, 0, ""
+    )
+
+
 def test_an_action_can_go_to_another_process():
     there = pickle.loads(pickle.dumps([ACTION, ACTION]))  # noqa: S301 (our own)
     assert there == [ACTION, ACTION]
     assert there[0].components == ACTION.components
+    assert copy.deepcopy(ACTION) == ACTION

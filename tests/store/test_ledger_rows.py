@@ -173,7 +173,7 @@ def test_equal_texts_are_one_object(tmp_path):
             (name,) = {action.fact("image_id")}
             assert by_unit["segment", name].unit is name
             assert by_unit["cells", name].unit is name
-    assert len({id(action.run) for action in found}) == 3  # pieces
+    assert len({id(action.run) for action in found}) == 1
 
 
 def test_equal_numbers_are_one_object(tmp_path):
@@ -204,7 +204,7 @@ def test_an_action_in_memory_is_small(tmp_path):
     finally:
         tracemalloc.stop()
     assert len(found) == count == 5_100
-    assert size / count < 650
+    assert size / count < 480
 
 
 def test_the_rows_that_actions_are_made_of_are_never_all_in_memory(tmp_path):
