@@ -23,7 +23,6 @@ from deltalake.transaction import AddAction
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
 from anabatch.schema import table_schema
-from anabatch.store.actions import GONE
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
 from anabatch.store.ledger_rows import (
@@ -31,8 +30,9 @@ from anabatch.store.ledger_rows import (
     read_rows,
     standing_actions,
     to_actions,
+    tombstones,
     write_actions,
-    write_rows,
+    write_checked,
 )
 from anabatch.store.seals import seal
 
@@ -163,10 +163,8 @@ class Ledger:
 
         It reaches back to the last fold. An action whose outcome is `gone` is a tombstone.
         """
-        rows = self._rows()
-        mine = rows.filter(
-            (pa.compute.field("stage") == stage) & (pa.compute.field("unit") == unit)
-        )
+        field = pa.compute.field
+        mine = self._rows((field("stage") == stage) & (field("unit") == unit))
         ordered = mine.sort_by("revision")
         revisions = [int(number) for number in ordered["revision"].to_pylist()]
         return list(zip(revisions, to_actions(ordered), strict=True))
@@ -176,16 +174,13 @@ class Ledger:
 
         It reaches back to the last fold.
         """
-        rows = self._rows()
-        mine = rows.filter(pa.compute.field("stage") == stage).sort_by("revision")
-        newest = {unit: place for place, unit in enumerate(mine["unit"].to_pylist())}
-        last = mine.take(pa.array(sorted(newest.values()), pa.int64()))
-        return to_actions(last.filter(pa.compute.field("outcome") == GONE))
-
-    def _rows(self) -> pa.Table:
-        """Read this version's files."""
         with self._readable():
-            return read_rows(*self._data())
+            return to_actions(tombstones(*self._data(), stage))
+
+    def _rows(self, where: pa.compute.Expression) -> pa.Table:
+        """Read this version's files, and return some of their rows."""
+        with self._readable():
+            return read_rows(*self._data(), where)
 
     def _data(self) -> tuple[list[Path], int]:
         """Return this version's files, and how many rows they have."""
@@ -252,7 +247,9 @@ class Ledger:
         """
         self._refuse_if_pinned()
         name = _new_name()
-        written = write_rows(self.folder / name, folded(self._rows()))
+        with self._readable():
+            rows = folded(*self._data())
+        written = write_checked(self.folder / name, rows)
         self._add(name, written, mode="overwrite", run=run, anabatch=_FOLD)
         return self
 
@@ -265,7 +262,8 @@ class Ledger:
             There is no such version.
         """
         self._refuse_if_pinned()
-        Ledger(self.folder, version)._rows()  # noqa: SLF001 (whether it can be read at all)
+        nothing = pa.compute.scalar(value=False)
+        Ledger(self.folder, version)._rows(nothing)  # noqa: SLF001 (whether it can be read at all)
         if version < self.version:
             with _numbered_disk_errors():
                 self._delta.restore(version, commit_properties=_properties(run))

@@ -1,6 +1,7 @@
 import datetime as dt
 import gc
 import tracemalloc
+from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -10,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anabatch.store import ledger_rows
+from anabatch.store import ledger_pieces, ledger_rows
 from anabatch.store.actions import GONE, Action
 from anabatch.store.ledger_rows import (
     folded,
     read_rows,
     standing_actions,
     to_actions,
+    tombstones,
     write_actions,
+    write_checked,
 )
 
 ROW = Action(
@@ -34,6 +37,13 @@ ROW = Action(
 )
 
 
+def tombs(paths, expected):
+    return tombstones(paths, expected, "cells")
+
+
+READERS = (read_rows, standing_actions, folded, tombs)
+
+
 def test_rows_give_the_actions_back(tmp_path):
     assert write_actions(tmp_path / "a", [ROW], 1) == 1
     assert to_actions(read_rows([tmp_path / "a"], 1)) == [ROW]
@@ -48,16 +58,32 @@ def test_a_row_that_is_not_what_was_written_is_an_error(tmp_path, name, value):
     table = pq.read_table(tmp_path / "a")
     rows = [row | {name: value} for row in table.to_pylist()]
     pq.write_table(table.from_pylist(rows, schema=table.schema), tmp_path / "a")
-    for read in (read_rows, standing_actions):
+    for read in READERS:
         with pytest.raises(ValueError, match="is not what was written"):
             read([tmp_path / "a"], 1)
 
 
 def test_another_number_of_rows_is_an_error(tmp_path):
     write_actions(tmp_path / "a", [ROW], 1)
-    for read in (read_rows, standing_actions):
+    for read in READERS:
         with pytest.raises(ValueError, match="1 rows, not 2"):
             read([tmp_path / "a"], 2)
+
+
+@contextmanager
+def counted():
+    """Give what asks for the most memory that Arrow has had, reading 64 rows at a time.
+
+    What it has must be gone when this ends: the pool that it belongs to goes then.
+    """
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        with patch.object(ledger_pieces, "_READ_AT_ONCE", 64):
+            yield pool.max_memory
+    finally:
+        pa.set_memory_pool(before)
 
 
 changes = st.lists(
@@ -75,27 +101,37 @@ def test_what_stands_is_what_a_dictionary_would_hold(tmp_path_factory, commits):
     """In whatever pieces it is read."""
     folder = tmp_path_factory.mktemp("ledger")
     truth: dict[tuple[str, str], Action] = {}
+    graves: dict[tuple[str, str], Action] = {}
     total = 0
     for revision, commit in enumerate(commits, start=1):
         rows = []
         for stage, unit, gone, sequence in commit:
             action = Action(stage, unit, f"{revision}", sequence=sequence)
+            graves.pop((stage, unit), None)
             if gone:
                 truth.pop((stage, unit), None)
-                rows.append(action.tombstone("r"))
+                graves[stage, unit] = action.tombstone("r")
+                rows.append(graves[stage, unit])
             else:
                 truth[stage, unit] = action
                 rows.append(action)
         total += write_actions(folder / f"{revision}", rows, revision)
     files = sorted(folder.iterdir(), reverse=True)  # the order of files does not matter
-    found = to_actions(folded(read_rows(files, total)))
+    found = to_actions(folded(files, total))
     assert {action.identity: action for action in found} == truth
     assert all(action.outcome != GONE for action in found)
     places = [(action.sequence, action.first_row, *action.identity) for action in found]
     assert places == sorted(places)
-    for at_once in (1, 3):
-        with patch.object(ledger_rows, "_MADE_AT_ONCE", at_once):
+    for at_once in (1, 3, 4_096):
+        with patch.object(ledger_pieces, "_READ_AT_ONCE", at_once):
             assert standing_actions(files, total) == found
+            assert to_actions(folded(files, total)) == found
+            gone_units = to_actions(tombstones(files, total, "a"))
+        assert {action.identity: action for action in gone_units} == {
+            identity: grave for identity, grave in graves.items() if identity[0] == "a"
+        }
+        revisions = [int(action.key) for action in gone_units]
+        assert revisions == sorted(revisions)
 
 
 def image(number):
@@ -165,7 +201,7 @@ def test_a_file_is_the_same_in_whatever_pieces_its_rows_are_made(tmp_path):
 
 def test_equal_texts_are_one_object(tmp_path):
     _, count = write_images(tmp_path / "a", 90)
-    with patch.object(ledger_rows, "_MADE_AT_ONCE", 100):
+    with patch.object(ledger_pieces, "_READ_AT_ONCE", 100):
         found = standing_actions([tmp_path / "a"], count)
     by_unit = {action.identity: action for action in found}
     for action in found:
@@ -210,14 +246,33 @@ def test_an_action_in_memory_is_small(tmp_path):
 def test_the_rows_that_actions_are_made_of_are_never_all_in_memory(tmp_path):
     actions, count = write_images(tmp_path / "a", 1_700)
     whole = read_rows([tmp_path / "a"], count).nbytes
-    before = pa.default_memory_pool()
-    counted = pa.proxy_memory_pool(before)
-    pa.set_memory_pool(counted)
-    try:
-        with patch.object(ledger_rows, "_MADE_AT_ONCE", 64):
-            found = standing_actions([tmp_path / "a"], count)
-        most = counted.max_memory()
-    finally:
-        pa.set_memory_pool(before)
+    with counted() as memory:
+        found = standing_actions([tmp_path / "a"], count)
+        assert memory() < whole
     assert {a.identity: a for a in found} == {a.identity: a for a in actions}
-    assert most < whole
+
+
+def test_a_fold_has_its_rows_in_memory_once_and_a_search_what_it_finds(tmp_path):
+    """They were there twice, and a search had them all."""
+    _, count = write_images(tmp_path / "a", 1_700)
+    whole = read_rows([tmp_path / "a"], count).nbytes
+    with counted() as memory:
+        assert folded([tmp_path / "a"], count).num_rows == count
+        assert memory() < 1.7 * whole
+    unit = f"{7:032x}"
+    with counted() as memory:
+        assert tombstones([tmp_path / "a"], count, "scan").num_rows == 0
+        rows = read_rows([tmp_path / "a"], count, pa.compute.field("unit") == unit)["unit"]
+        assert rows.to_pylist() == [unit, unit]
+        assert memory() < whole
+        del rows
+
+
+def test_a_fold_is_the_same_file_in_whatever_pieces_it_is_read(tmp_path):
+    _, count = write_images(tmp_path / "a", 1_700)
+    for name, at_once in (("b", 64), ("c", 10_000)):
+        with patch.object(ledger_pieces, "_READ_AT_ONCE", at_once):
+            rows = folded([tmp_path / "a"], count)
+        assert write_checked(tmp_path / name, rows) == count
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+    assert read_rows([tmp_path / "b"], count).equals(read_rows([tmp_path / "c"], count))
