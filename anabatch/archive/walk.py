@@ -175,9 +175,10 @@ def _listed(root: Path, relative: str, entry: os.DirEntry[str]) -> ListedFile | 
     if isinstance(found, str):
         return Problem(relative, found)
     if stat.S_ISREG(found.st_mode):
-        return ListedFile(
-            relative, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-        )
+        mtime_ns, ctime_ns = found.st_mtime_ns, found.st_ctime_ns
+        if ctime_ns == mtime_ns:  # as of most files that were written here: one number in memory
+            ctime_ns = mtime_ns
+        return ListedFile(relative, found.st_size, mtime_ns, ctime_ns, found.st_ino)
     folder = stat.S_ISDIR(found.st_mode)
     return Problem(relative, "a link to a folder is not followed" if folder else _NO_FILE)
 

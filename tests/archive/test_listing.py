@@ -54,6 +54,14 @@ def test_a_listed_file_has_size_times_inode_and_place(tmp_path):
     assert (file.ctime_ns, file.inode) == (status.st_ctime_ns, status.st_ino)
 
 
+def test_equal_times_of_a_file_are_one_number(tmp_path):
+    make(tmp_path, f"{RUN}/a.jpg")
+    (file,) = list_archive(tmp_path, DATED).images
+    written = (tmp_path / RUN / "a.jpg").stat()
+    assert file.mtime_ns == file.ctime_ns == written.st_ctime_ns
+    assert file.ctime_ns is file.mtime_ns
+
+
 def test_a_link_is_listed_with_what_it_leads_to(tmp_path):
     make(tmp_path, f"{RUN}/a.jpg")
     (tmp_path / RUN / "b.jpg").symlink_to("a.jpg")
