@@ -80,19 +80,39 @@ def footing(source: Source, model: Action) -> Footing:
     model : Action
         A generation of a cluster model.
     """
-    known = generations(source.store.state, _EMBEDDING, CLUSTER_MODEL)
-    recipe = _recipe(source, model)
-    digest = recipe["models"].get("embedding") if recipe else None
-    fitted = [one for one in known if one.part_digest == digest]
-    current = known[-1] if known else None
+    fitted, current = _embedding(source, model), source.generation(_EMBEDDING)
     return Footing(
-        int(fitted[-1].components["generation"]) if fitted else None,
+        int(fitted.components["generation"]) if fitted else None,
         int(current.components["generation"]) if current else None,
-        current is not None and current.part_digest == digest,
+        fitted is not None and current is not None and fitted.part_digest == current.part_digest,
     )
 
 
-def _recipe(source: Source, model: Action) -> dict[str, Any] | None:
+def _embedding(source: Source, model: Action) -> Action | None:
+    """Return the generation of the embedding that a model stands on; None if nobody knows it any more."""
+    recipe = recipe_of(source, model)
+    digest = recipe["models"].get("embedding") if recipe else None
+    known = generations(source.store.state, _EMBEDDING, CLUSTER_MODEL)
+    return next((one for one in reversed(known) if one.part_digest == digest), None)
+
+
+def components_used(source: Source, model: Action, asked: int) -> str:
+    """Return how many components are used of those that are asked for, and both where that is fewer.
+
+    Parameters
+    ----------
+    source : Source
+    model : Action
+        A generation of a cluster model, or what was found of numbers of clusters.
+    asked : int
+    """
+    embedding = _embedding(source, model)
+    has = int(embedding.components["components"]) if embedding else asked
+    return f"{has} ({asked} are asked for)" if has < asked else str(asked)
+
+
+def recipe_of(source: Source, model: Action) -> dict[str, Any] | None:
+    """Return what determined a generation beside its rows; None if nobody knows it any more."""
     found = source.store.state.get(RECIPE, str(model.components["settings"]))
     return found.components if found else None
 
@@ -106,6 +126,7 @@ def warned(source: Source, model: Action | None, section: Section, more: str = "
     model : Action or None
         The clusters that it shows, or what was found of their number; None if there are none.
     section : Section
+        Of which a warning and a command of its own stay.
     more : str
         What the warning is to say beside that.
     """
@@ -115,8 +136,11 @@ def warned(source: Source, model: Action | None, section: Section, more: str = "
     what, option = _RESULTS[kind]
     part = "" if name == CLUSTER_MODEL else f" --name {name}"
     warning = footing(source, model).warning(what)
-    command = f"anabatch cluster{part}{option}"
-    return replace(section, warning=warning + more, command=command) if warning else section
+    if not warning:
+        return section
+    command = section.command or f"anabatch cluster{part}{option}"
+    every = [warning + more, section.warning]
+    return replace(section, warning=" ".join(filter(None, every)), command=command)
 
 
 def method_of(model: Action) -> str:
@@ -127,7 +151,7 @@ def method_of(model: Action) -> str:
 def making(source: Source, model: Action) -> dict[str, str]:
     """Return how clusters were made: names and values."""
     facts, method = model.components, method_of(model)
-    recipe = _recipe(source, model)
+    recipe = recipe_of(source, model)
     parameters = recipe["parameters"] if recipe else {}
     others = [
         f"{name} = {parameters[name]}" for name in sorted(parameters.keys() - {*_SHOWN_APART})
@@ -135,7 +159,7 @@ def making(source: Source, model: Action) -> dict[str, str]:
     return {
         "method": f"{method}, {_METHODS[method]}" if method in _METHODS else method,
         "clusters (k)": str(facts["k"]),
-        "components used": str(facts["components"]),
+        "components used": components_used(source, model, int(facts["components"])),
         "other parameters": ", ".join(others) or _UNKNOWN,
         "generation": str(facts["generation"]),
         "fitted by run": model.run,

@@ -22,12 +22,16 @@ from anabatch.report.figures import (
     to_plot,
     whole_numbers,
 )
+from anabatch.report.footing import components_used
 from anabatch.report.section import Section
+from anabatch.report.tried import differences, tried_on
+from anabatch.store.live import CLUSTER_MODEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.report.source import Source
+    from anabatch.store.actions import Action
 
 _TITLE = "How many clusters"
 
@@ -35,8 +39,8 @@ _TITLE = "How many clusters"
 def section(source: Source, name: str) -> Section:
     """Draw the newest study of a model's number of clusters."""
     study = source.generation("choice", name)
+    part = "" if name == CLUSTER_MODEL else f" --name {name}"
     if study is None:
-        part = "" if name == "archive" else f" --name {name}"
         return Section(
             "number",
             _TITLE,
@@ -59,6 +63,9 @@ def section(source: Source, name: str) -> Section:
         "number_of_clusters.html",
         {
             "run": study.run,
+            "cells": int(facts["scored"]),
+            "tried": (tried := tried_on(source, study)),
+            "components": tried and components_used(source, study, tried.components),
             "images": images,
             "images_features": facts.get("images_features"),
             "few": FEW_GROUPS,
@@ -78,7 +85,22 @@ def section(source: Source, name: str) -> Section:
             "rows": _rows(arrays),
             "plots": [_plot(arrays, drawn, *space) for space in spaces],
         },
+        warning=(apart := differences(source, study)),
+        mark="not of these clusters" if apart else "old clusters",
+        command=f"anabatch cluster{part} --choose-k {_span(arrays)}{_kept(source, study)}",
     )
+
+
+def _span(arrays: dict[str, NDArray[Any]]) -> str:
+    """Return the numbers that were tried, as the command takes them."""
+    return f"{arrays['k'][0]}..{arrays['k'][-1]}"
+
+
+def _kept(source: Source, study: Action) -> str:
+    """Return the option with which trying numbers anew leaves the clusters of a part as they are."""
+    name = study.unit.split("/")[1]
+    model = source.generation("kmeans", name)
+    return "" if model is None or name == CLUSTER_MODEL else f" --k {model.components['k']}"
 
 
 def _completed(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -22,6 +22,8 @@ class Section:
         Why there is nothing to show; empty when there is. It takes the template's place.
     warning : str
         What is wrong with what it shows; empty when nothing is.
+    mark : str
+        The warning in a word or two, for the contents.
     command : str
         The command that makes what is absent, or anew what the warning is of.
     """
@@ -32,4 +34,5 @@ class Section:
     facts: dict[str, Any] = field(default_factory=dict)
     absent: str = ""
     warning: str = ""
+    mark: str = "old clusters"
     command: str = ""

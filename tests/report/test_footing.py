@@ -3,14 +3,18 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from anabatch.clustering.choice import KStudy
+from anabatch.clustering.scoring import KScores
 from anabatch.config import ReportConfig
 from anabatch.report.build import build_part_report, build_report
 from anabatch.report.footing import footing, making, warned
 from anabatch.report.section import Section
 from anabatch.report.source import Source
 from anabatch.stages import choose_k
+from anabatch.stages.population import Generation
 from anabatch.store.actions import Action
 from anabatch.store.live import CELLS, MODEL
 from anabatch.store.recipes import Recipe
@@ -170,3 +174,83 @@ def test_a_part_of_another_embedding_names_its_own_command(full, report):
     assert "anabatch cluster --name mine makes" in found["gallery"]
     assert "generation 1, which is not the current one" in found["overview"]
     assert "not the current one : anabatch cluster --name mine" in report()["parts"]
+
+
+def try_numbers(laboratory, **changed):
+    """Try numbers of clusters for the part, on what its clusters are made of or on something else."""
+    model = source_of(laboratory).generation("kmeans", "mine")
+    (stood,) = [
+        a for a in laboratory.state.stage("recipe") if a.unit == model.components["settings"]
+    ]
+    settings = stood.components["parameters"] | changed
+    recipe = Recipe("cluster", 1, settings, stood.components["models"])
+    studies = [KStudy(k, np.zeros((k, 4)), 0.5, 0.1, 0.9, 0.1, groups=3) for k in (2, 3, 4)]
+    scores = KScores(217, 3, 3, *([np.array([3.0, 2, 1])] * 4))
+    generation = Generation(
+        laboratory.store.root, choose_k.KIND, "mine", 1, recipe.digest, {}, 9, "run-7"
+    )
+    written = choose_k.finish(generation, (studies, scores), (studies, scores))
+    laboratory.state.put([recipe.action("run-7"), *written.actions])
+
+
+def test_numbers_that_were_tried_for_the_same_clusters_carry_no_warning(full, report):
+    name_part(full)
+    try_numbers(full, k=7, seed=5)
+    text = report("mine")["number"]
+    assert "These numbers of clusters were tried" not in text
+    assert "Tried by run run-7 on 217 cells where area_px &gt; 3 , with the method mixture" in text
+    assert "mixture on 4 components of the embedding." in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"where": "label = 'nucleolar'"},
+            "of the cells where label = &#39;nucleolar&#39;; the clusters are of the cells where area_px &gt; 3.",
+        ),
+        ({"where": ""}, "of all cells; the clusters are of the cells where area_px &gt; 3."),
+        ({"method": "lloyd"}, "with lloyd; the clusters are made with mixture."),
+        ({"components": 3}, "on 3 components; the clusters use 4."),
+    ],
+)
+def test_numbers_that_were_tried_for_other_clusters_say_so(full, report, changed, told):
+    name_part(full)
+    try_numbers(full, **changed)
+    text = report("mine")["number"]
+    again = "anabatch cluster --name mine --choose-k 2..4 --k 3 makes them anew"
+    assert f"These numbers of clusters were tried {told} {again}" in text
+
+
+def test_k_means_of_either_kind_is_tried_alike(full, report):
+    name_part(full, "lloyd")
+    try_numbers(full, method="kmeans")
+    assert "These numbers" not in report("mine")["number"]
+
+
+def test_what_differs_is_said_beside_another_embedding(full, report):
+    name_part(full)
+    try_numbers(full, method="kmeans")
+    embed_anew(full)
+    text = report("mine")["number"]
+    assert (
+        "The current one is generation 2. These numbers of clusters were tried with kmeans" in text
+    )
+
+
+def test_of_numbers_that_nobody_knows_the_making_of_that_is_said(full, report):
+    name_part(full)
+    try_numbers(full)
+    (choice,) = [a for a in full.state.stage(MODEL) if a.unit.startswith("choice/")]
+    full.state.put([replace(choice, components=choice.components | {"settings": "0" * 32})])
+    text = report("mine")["number"]
+    assert "Tried by run run-7 on 217 cells; where, and with which method, is not known" in text
+    assert "the clusters are" not in text
+
+
+def test_components_that_the_embedding_lacks_are_not_said_to_be_used(full):
+    source = source_of(full)
+    model = source.generation("kmeans")
+    assert making(source, model)["components used"] == "4"
+    asked = replace(model, components=model.components | {"components": 500})
+    assert making(source, asked)["components used"] == "4 (500 are asked for)"
