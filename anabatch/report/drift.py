@@ -67,6 +67,7 @@ def _row(
 ) -> dict[str, Any]:
     numbers, reference = fit
     images = population.images[date]
+    mean = population.squares[date].mean
     counts = np.array([population.dates[date][number] for number in numbers])
     cells = int(counts.sum())
     index = population_stability(counts, reference)
@@ -76,7 +77,7 @@ def _row(
         "cells": cells,
         "images": images,
         "shares": (counts / max(cells, 1)).tolist(),
-        "distance": population.distances[date].mean,
+        "distance": None if mean is None else mean**0.5,
         "index": index,
         "chance": chance,
         "shifted": index > max(_SHIFT, _TIMES_CHANCE * chance),
@@ -98,15 +99,15 @@ def _plot(rows: list[dict[str, Any]], numbers: list[int]) -> Plot:
         above.set_ylabel("% of the cells")
         above.set_title("Clusters by date")
         figure.legend(loc="outside right upper", title="cluster")
-        below.bar(places, [row["distance"] for row in rows], 0.9, color=BLUE)
-        below.set_ylabel("mean distance")
+        below.bar(places, [row["distance"] or 0 for row in rows], 0.9, color=BLUE)
+        below.set_ylabel("RMS distance")
         step = max(1, len(rows) // 12)
         below.set_xticks(places[::step], [row["date"] for row in rows[::step]], rotation=30)
         for axes in (above, below):
             axes.grid(visible=True, axis="y")
-        alt = f"Stacked bars of the clusters' shares, and bars of mean distances, on {len(rows)} dates"
+        alt = f"Stacked bars of the clusters' shares, and bars of distances, on {len(rows)} dates"
         caption = (
-            "Share of every cluster in the cells of a date, and their mean distance to the clusters' "
-            "centres, the earliest date first."
+            "Share of every cluster in the cells of a date, and the root mean square (RMS) of their "
+            "distances to the clusters' centres, the earliest date first."
         )
         return to_plot(figure, alt=alt, caption=caption)

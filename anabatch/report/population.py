@@ -57,8 +57,8 @@ class Population:
         Live cells that are in no cluster of this generation.
     dates : dict
         Date to its cells per cluster.
-    distances : dict
-        Date to the distances of its cells.
+    squares : dict
+        Date to the squared distances of its cells to their centres.
     images : Counter
         Date to its images that have cells in a cluster. A date is that of the cells: a picture that was
         seen on several is counted where its cells are.
@@ -71,7 +71,7 @@ class Population:
     sample: list[Cell] = field(default_factory=list)
     without: int = 0
     dates: dict[dt.date | None, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    distances: dict[dt.date | None, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    squares: dict[dt.date | None, Tally] = field(default_factory=lambda: defaultdict(Tally))
     images: Counter[dt.date | None] = field(default_factory=Counter)
     name: str = CLUSTER_MODEL
 
@@ -131,7 +131,7 @@ def read_population(source: Source, model: Action) -> Population:
             chunk = _read(source, live, action, scale)
             _add(population, chunk, source.config.cells_per_cluster)
             population.dates[action.date].update(chunk.clusters.tolist())
-            population.distances[action.date].add(chunk.distances.astype(np.float64))
+            population.squares[action.date].add(np.square(chunk.distances, dtype=np.float64))
             population.images[action.date] += _count_images(chunk)
     return population
 

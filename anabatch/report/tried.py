@@ -47,12 +47,14 @@ class Making:
         """
         told = []
         if self.where != clusters.where:
-            told.append(f"of {self.cells}; the clusters are of {clusters.cells}")
+            told.append(f"on {self.cells}; the clusters are of {clusters.cells}")
         methods = [_FITTED_ALIKE.get(one.method, one.method) for one in (self, clusters)]
         if len(set(methods)) > 1:
             told.append(f"with {self.method}; the clusters are made with {clusters.method}")
         if self.components != clusters.components:
-            told.append(f"on {self.components} components; the clusters use {clusters.components}")
+            told.append(
+                f"with {self.components} components; the clusters use {clusters.components}"
+            )
         return " ".join(f"These numbers of clusters were tried {one}." for one in told)
 
 

@@ -207,11 +207,11 @@ def test_numbers_that_were_tried_for_the_same_clusters_carry_no_warning(full, re
     [
         (
             {"where": "label = 'nucleolar'"},
-            "of the cells where label = &#39;nucleolar&#39;; the clusters are of the cells where area_px &gt; 3.",
+            "on the cells where label = &#39;nucleolar&#39;; the clusters are of the cells where area_px &gt; 3.",
         ),
-        ({"where": ""}, "of all cells; the clusters are of the cells where area_px &gt; 3."),
+        ({"where": ""}, "on all cells; the clusters are of the cells where area_px &gt; 3."),
         ({"method": "lloyd"}, "with lloyd; the clusters are made with mixture."),
-        ({"components": 3}, "on 3 components; the clusters use 4."),
+        ({"components": 3}, "with 3 components; the clusters use 4."),
     ],
 )
 def test_numbers_that_were_tried_for_other_clusters_say_so(full, report, changed, told):

@@ -152,6 +152,19 @@ def test_a_date_with_other_shares_has_shifted(full):
     assert not moved["shifted"]  # of no image: cells alone are no evidence
 
 
+def test_distances_of_dates_and_of_the_fit_are_of_one_measure(full):
+    source = source_of(full)
+    model, population = source.generation("kmeans"), population_of(source)
+    distances = source.store.table("clusters").to_pandas()["distance"].to_numpy(np.float64)
+    square = float((distances**2).mean())
+    fitted = replace(model, components=model.components | {"mean_squared_distance": square})
+    section = drift.section(source, population, fitted)
+    (row,) = section.facts["rows"]
+    assert row["distance"] == pytest.approx(section.facts["fitted"])
+    assert row["distance"] > distances.mean() * 1.001  # which is another measure
+    assert "mean distance to centre" not in render(section)
+
+
 def test_sizes_of_the_fit_are_by_number(full):
     source = source_of(full)
     model = source.generation("kmeans")
