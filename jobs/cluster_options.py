@@ -25,7 +25,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         help="With --name: which cells, in SQL over cells and their acquisitions; labels is the list "
-        "of the image's labels, and label = 'x' holds if x is one of them; without x: "
+        "of the image's labels, and label = 'x' holds if x is one of them, also beside AND; without x: "
         "NOT list_contains(labels, 'x').",
     ),
 ]

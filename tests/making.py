@@ -48,6 +48,27 @@ def acquisition_row(image, **changes):
     return row | changes
 
 
+def annotation_row(image, label, **changes):
+    row = {
+        "acquisition_id": f"a-{image}",
+        "image_id": image,
+        "archive": "hard-drive",
+        "date": MONDAY,
+        "sample": "1",
+        "label": label,
+        "axis": "pattern",
+        "code": 14,
+        "raw": label,
+        "source_file": "e.csv",
+        "source_row": 1,
+        "flag": None,
+        "reason": None,
+        "repeats": 0,
+        "superseded_by": None,
+    }
+    return row | changes
+
+
 def cell_row(image, number):
     return {
         "cell_id": f"{image}-{number}",

@@ -59,8 +59,8 @@ def refuse_denials(where: str, condition: dict[str, Any]) -> None:
     ConfigurationError
         It holds for images that have another label as well.
     """
-    for term in _terms(_of_columns(condition)):
-        if _names_label(term) and not _affirms(term):
+    for term in terms(of_columns(condition)):
+        if names_label(term) and not _affirms(term):
             strange = [name for name in _functions(term) if name not in _KINDS | _TEXTS | _NOT_LIKE]
             denies = f"may deny a label with {strange[0]}()" if strange else "denies a label"
             what = (
@@ -71,27 +71,40 @@ def refuse_denials(where: str, condition: dict[str, Any]) -> None:
             raise ConfigurationError(what, f"For images without it{_without(term)}.{held}")
 
 
-def _of_columns(tree: Any) -> Any:
-    """Return a tree without those lambdas whose parameter is called `label`: theirs is no column."""
+def of_columns(tree: Any) -> Any:
+    """Return a tree without those lambdas whose parameter is called `label`: theirs is no column.
+
+    Parameters
+    ----------
+    tree : dict or list
+        As :func:`anabatch.store.conditions.parsed` gives it, or a part of it.
+    """
     if isinstance(tree, list):
-        return [_of_columns(item) for item in tree]
+        return [of_columns(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    if tree.get("class") == "LAMBDA" and _names_label(tree["lhs"]):
+    if tree.get("class") == "LAMBDA" and names_label(tree["lhs"]):
         return None
-    return {key: _of_columns(item) for key, item in tree.items()}
+    return {key: of_columns(item) for key, item in tree.items()}
 
 
-def _terms(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def terms(condition: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what AND and OR join."""
     if condition.get("class") != "CONJUNCTION":
         yield condition
         return
     for child in condition["children"]:
-        yield from _terms(child)
+        yield from terms(child)
 
 
-def _names_label(tree: dict[str, Any]) -> bool:
+def names_label(tree: Any) -> bool:
+    """Whether a tree names `label`; a parameter of a lambda as well, unless it was taken out.
+
+    Parameters
+    ----------
+    tree : dict
+        As :func:`anabatch.store.conditions.parsed` gives it, or a part of it.
+    """
     return any(
         node.get("column_names", [""])[-1].lower() == "label"
         or node.get("schema", "").lower() == "label"  # label.lower() is lower(label)
@@ -101,7 +114,7 @@ def _names_label(tree: dict[str, Any]) -> bool:
 
 def _functions(tree: dict[str, Any]) -> list[str]:
     """Return the names of the functions of `label`."""
-    of_label = (node for node in nodes(tree) if node["class"] == "FUNCTION" and _names_label(node))
+    of_label = (node for node in nodes(tree) if node["class"] == "FUNCTION" and names_label(node))
     return [node["function_name"].lower() for node in of_label]
 
 
@@ -116,7 +129,7 @@ def _affirms(term: dict[str, Any]) -> bool:
             return False
     elif first["type"] not in _AFFIRMING:
         return False
-    if any(node["class"] not in _OF_THE_TEXT for node in inner if _names_label(node)):
+    if any(node["class"] not in _OF_THE_TEXT for node in inner if names_label(node)):
         return False
     of_truth = any(node.get("literal", {}).get("kind") == "BOOLEAN" for node in inner)
     return not of_truth and _TEXTS.issuperset(functions)
@@ -135,7 +148,7 @@ def _without(term: dict[str, Any]) -> str:
 def _labels(term: dict[str, Any]) -> list[str]:
     """Return the labels that a term compares `label` with; none where it asks for more than equality."""
     compared = [node for node in nodes(term) if node["type"].startswith("COMPARE_")]
-    compared = [node for node in compared if _names_label(node)]
+    compared = [node for node in compared if names_label(node)]
     # of (label = 'x') = FALSE, the inner one
     compared = [
         node for node in compared if not any(item in compared for item in list(nodes(node))[1:])

@@ -13,6 +13,7 @@ import pyarrow as pa
 from anabatch.schema import completed, table_schema
 from anabatch.store.conditions import alone, explained, holding, parsed, refuse_chance
 from anabatch.store.denials import refuse_denials
+from anabatch.store.each_label import joins_labels, of_any_label
 from anabatch.store.live import CELLS, LivePart
 from anabatch.store.parts import Part
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from anabatch.store.collections import Collections
 
 _PLACE = ("part", "row")
+_PLACES = '"part", "row"'
 _BLOCK_PARTS = 64
 """Parts whose cells a condition is evaluated over at once: what it selects of them is in memory."""
 _ANY_LABEL = "unnest(if(len(labels) = 0, [NULL], labels)) AS label"
@@ -39,7 +41,8 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
         A condition in DuckDB's SQL over the columns that :func:`selection_columns` names: those of
         `cells`, those of the image's first acquisition, `labels` (a sorted list of all labels of the
         image), and `label`, which stands for any of them: `label = 'x'` holds for a cell if one of its
-        image's labels is x. An image without labels has an empty list, and a `label` that is null.
+        image's labels is x, whatever it is joined with: `label = 'x' AND label = 'y'` holds if both
+        are among them. An image without labels has an empty list, and a `label` that is null.
 
     Returns
     -------
@@ -63,14 +66,13 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
             refuse_chance(connection, where, condition)
             refuse_denials(where, condition)
             connection.register("images", _images(collections))
+            grouped = of_any_label(connection, condition) if joins_labels(condition) else ""
             selected = []
             # a condition is checked even where there are no cells
             for start in range(0, max(len(parts), 1), _BLOCK_PARTS):
                 block = parts[start : start + _BLOCK_PARTS]
-                found = _places(
-                    connection, where, _stream(collections.root, block, where, failures)
-                )
-                selected += _ranges(block, found)
+                stream = _stream(collections.root, block, where, failures)
+                selected += _ranges(block, _places(connection, where, grouped, stream))
         except duckdb.Error as error:
             if failures:  # DuckDB has wrapped what a part raised
                 raise failures[0] from None
@@ -79,15 +81,24 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
 
 
 def _places(
-    connection: duckdb.DuckDBPyConnection, where: str, stream: Iterator[pa.RecordBatch]
+    connection: duckdb.DuckDBPyConnection,
+    where: str,
+    grouped: str,
+    stream: Iterator[pa.RecordBatch],
 ) -> pa.Table:
-    """Return numbers of parts, and rows in them, of the cells of a stream that a condition selects."""
+    """Return numbers of parts, and rows in them, of the cells of a stream that a condition selects.
+
+    `grouped` is the condition over all labels of a cell at once, where one at a time does not do.
+    """
     reader = pa.RecordBatchReader.from_batches(_cell_schema(where), stream)
     connection.register("cell_rows", reader)
     joined = connection.sql("SELECT * FROM cell_rows JOIN images USING (image_id)")
     if _LABEL.search(where):
         joined = joined.project(f"*, {_ANY_LABEL}")
-    return holding(joined, where).project('"part", "row"').distinct().to_arrow_table()
+    found = holding(joined, where)
+    if grouped:
+        found = joined.aggregate(f"{_PLACES}, ({grouped}) AS chosen", _PLACES).filter("chosen")
+    return found.project(_PLACES).distinct().to_arrow_table()
 
 
 def selection_columns() -> list[str]:

@@ -4,7 +4,7 @@ import datetime as dt
 import shutil
 
 import pytest
-from making import MONDAY, TUESDAY, Maker, acquisition_row
+from making import MONDAY, TUESDAY, Maker, acquisition_row, annotation_row
 
 from anabatch.errors import ConfigurationError, PartCorruptError
 from anabatch.schema import to_table
@@ -13,27 +13,6 @@ from anabatch.store.actions import Action
 from anabatch.store.collections import Collections
 from anabatch.store.live import ANNOTATE
 from anabatch.store.selection import select_cells, selection_columns
-
-
-def annotation(image, label, **changes):
-    row = {
-        "acquisition_id": f"a-{image}",
-        "image_id": image,
-        "archive": "hard-drive",
-        "date": MONDAY,
-        "sample": "1",
-        "label": label,
-        "axis": "pattern",
-        "code": 14,
-        "raw": label,
-        "source_file": "e.csv",
-        "source_row": 1,
-        "flag": None,
-        "reason": None,
-        "repeats": 0,
-        "superseded_by": None,
-    }
-    return row | changes
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +29,10 @@ def made(tmp_path_factory):
     maker.cells({"i3": 2, "i4": 4}, 3)
     labels = [("i1", "golgi"), ("i1", "nucleolar"), ("i2", "nucleolar"), ("i4", "o'x")]
     with maker.part("annotations") as part:
-        table = [annotation(image, label) for image, label in labels]
-        lost = annotation("i1", "golgi", image_id=None, acquisition_id=None, flag="missing_image")
+        table = [annotation_row(image, label) for image, label in labels]
+        lost = annotation_row(
+            "i1", "golgi", image_id=None, acquisition_id=None, flag="missing_image"
+        )
         part.rows("annotations", to_table("annotations", [*table, lost]))
         done = Action(ANNOTATE, "u", "k", archive="hard-drive", rows=5, sequence=1)
         maker.store.state.put(part.finish([done]).actions)
@@ -104,6 +85,23 @@ def chosen(store, where):
         ("len(labels) = 0 OR label = 'o''x' AND area_px = 53", ["i3-0", "i3-1", "i4-3"]),
         ("NOT list_contains(labels, 'golgi') AND date = '2021-12-13'", ["i2-0", "i2-1"]),
         ("sample = '10000002' AND well = 'w'", ["i2-0", "i2-1"]),
+        # each comparison of label is of any of them
+        ("label = 'golgi' AND label = 'nucleolar'", ["i1-0", "i1-1", "i1-2"]),
+        ("label = 'golgi' AND (row < 2 AND Label LIKE 'nuc%')", ["i1-0", "i1-1"]),
+        (
+            "(label = 'golgi' AND label = 'nucleolar' AND area_px > 51) OR label IS NULL",
+            ["i1-2", "i3-0", "i3-1"],
+        ),
+        ("label = 'golgi' AND label IS NULL OR label = 'o''x' AND row = 2", ["i4-0"]),
+        ("row AND upper(label) = 'GOLGI' AND label.lower() > 'm'", ["i1-1", "i1-2"]),
+        (
+            "label = 'golgi' AND len([1 for label in labels if label > 'm']) = 1 AND label > 'm'",
+            ["i1-0", "i1-1", "i1-2"],
+        ),
+        (
+            "label > 'm' AND label > 'n' AND \"group\" > '' AND date < DATE '2021-12-14' AND row = 4",
+            ["i2-1"],
+        ),
         ('"group" IS NOT NULL AND Area_PX >= 53', ["i4-3"]),
         ("plate = 'late'", []),  # the first acquisition counts
         ("list_contains(flags, 'large')", []),  # those of cells, not of files
