@@ -91,6 +91,17 @@ def test_contents_name_every_section_and_every_picture_is_described(page):
     assert sum(alt.startswith("cell of cluster") for alt in alts) == 12
 
 
+def test_nothing_makes_the_page_wider_than_its_window(page, folder):
+    around = [
+        page.elements[place - 1] for place, (tag, _) in enumerate(page.elements) if tag == "table"
+    ]
+    assert len(around) > 8
+    assert all(element == ("div", {"class": "scroll"}) for element in around)
+    raw = (folder / "reports" / "report.html").read_text(encoding="utf-8")
+    (paragraphs,) = re.findall(r"^p \{(.*?)\}", raw, re.MULTILINE)
+    assert "overflow-wrap: anywhere;" in paragraphs  # conditions, which may have no blank
+
+
 def test_names_and_labels_are_shown_and_not_obeyed(page, hostile_name):
     assert "<script>alert(1)<b onload=x>&amp;\"'$x$\\n\\u202egpj.jpg" in page.text
     assert "<img src=x onerror=alert(2)>" in page.text
