@@ -15,8 +15,10 @@ from anabatch.report.build import build_part_report
 from anabatch.stages.cluster import KIND
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.stages.population import Source
+from anabatch.store.conditions import alone, parsed
+from anabatch.store.each_label import joins_labels
 from anabatch.store.generations import cells_of, current
-from anabatch.store.live import CLUSTER, CLUSTER_MODEL
+from anabatch.store.live import CELLS, CLUSTER, CLUSTER_MODEL, cluster_unit
 from anabatch.store.selection import select_cells
 
 from .cluster import fit_and_assign, kind_of
@@ -198,17 +200,51 @@ def _warn_of_another_condition(context: Context, subject: Subject, before: Actio
     """Say what is under the name, where clusters of other cells are about to take its place."""
     recipe = context.recipe(before.components["settings"])
     where = str(recipe.parameters.get("where", "")) if recipe else ""
-    if where == subject.where:
+    same = where == subject.where
+    if same and not _means_other_cells(context, subject, before):
         return
     cells = cells_of(context.store.state, subject.name)
-    version = context.store.version
+    why = " The same words select other cells, for each comparison of label is of any label now."
     text = (
         f"cluster: under the name {subject.name} are {before.components['k']} clusters of "
-        f"{_cells(cells)} where {where or 'nobody knows any more what'}, which these replace. "
-        f"Another --name keeps both; they stay in version {version} of the store "
-        f"(`anabatch rollback --to {version}`)"
+        f"{_cells(cells)} where {where or 'nobody knows any more what'}, which these replace."
+        f"{why if same else ''} Another --name keeps both; "
+        f"{in_version(context.store.version, subject.name)}"
     )
     context.reporter.warn("replaces", text, model=subject.name, before=where, cells=cells)
+
+
+def in_version(version: int, name: str) -> str:
+    """Return where clusters can be seen when they are not in the store's last version any more.
+
+    Parameters
+    ----------
+    version : int
+        The last one of the store that has them.
+    name : str
+    """
+    return (
+        f"they stay in version {version} of the store "
+        f"(`anabatch show clusters --model {name} --at {version}`)"
+    )
+
+
+def _means_other_cells(context: Context, subject: Subject, before: Action) -> bool:
+    """Whether a condition that joins comparisons of `label` selects more than when clusters were fitted.
+
+    One label had to meet all of them once. Cells that came later are no sign of that.
+    """
+    with alone() as connection:
+        if not joins_labels(parsed(connection, subject.where)):
+            return False
+    state = context.store.state
+    there = {action.part for action in state.stage(CELLS) if action.sequence < before.sequence}
+    for live in (source.live for source in subject.found):
+        then = state.get(CLUSTER, cluster_unit(live.path, subject.name))
+        known = int(then.fact("selected", 0)) if then else 0
+        if live.path in there and live.rows > known:
+            return True
+    return False
 
 
 def report(context: Context, name: str) -> Path:

@@ -26,6 +26,7 @@ from anabatch.stages import choose_k as stage
 from anabatch.stages import pilots
 from anabatch.stages.pilots import Pilot
 from anabatch.stages.population import read_model
+from anabatch.store import selection
 from anabatch.store.live import CLUSTER
 
 GOLGI = "label = 'golgi'"
@@ -157,12 +158,38 @@ def test_another_condition_takes_other_cells(archive):
     assert (told["level"], told["before"], told["cells"]) == ("warning", other, len(clusters))
     version = store.version
     assert f" are 2 clusters of {len(clusters)} cells where {other}, which these" in told["message"]
-    assert f"`anabatch rollback --to {version}`" in told["message"]
+    shown = f"anabatch show clusters --model golgi --at {version}"
+    assert f" they stay in version {version} of the store (`{shown}`)" in told["message"]
+    assert "rollback" not in told["message"]
+    asked = [*shown.split()[1:], "--store", str(archive / "store")]
+    assert CliRunner().invoke(cli.app, asked).stdout.count("\n") > len(clusters)
     store, cells, clusters = frames(archive)
     expected = golgi(store, cells)
     assert list(clusters.cell_id) == list(expected[expected.row < 30].cell_id)
     paths = {a.unit for a in store.state.stage(CLUSTER) if a.unit.startswith("golgi:")}
     assert paths == {f"golgi:{part}" for part in expected.part}
+
+
+def test_the_same_words_that_select_other_cells_now_are_another_condition(archive, monkeypatch):
+    both = "label = 'golgi' AND label = 'Cyto Golgi' OR label = 'homogeneous'"
+    with monkeypatch.context() as once:
+        once.setattr(selection, "joins_labels", lambda _: False)  # as it was once
+        cluster(archive, name="both", where=both, k=2)
+    few = len(frames(archive, "both")[2])
+    draw_tiny(archive / "DATA/Cytoplasme/Cyto Golgi/9.jpg", 9, cells=4)
+    run_jobs(config_of(archive, embed={"refit_share": 1.0}))
+    version = anabatch.open_store(archive / "store").version
+    events = cluster(archive, name="both")
+    (told,) = [event for event in events if event["event"] == "replaces"]
+    assert f" of {few} cells where {both}, which these replace. The same words" in told["message"]
+    assert f"--at {version}`" in told["message"]
+    _, cells, clusters = frames(archive, "both")
+    assert len(clusters) == len(cells) > few
+    draw_tiny(archive / "DATA/Cytoplasme/Cyto Golgi/10.jpg", 10, cells=4)
+    run_jobs(config_of(archive, embed={"refit_share": 1.0}))
+    events = cluster(archive, name="both")
+    assert not any(event["event"] == "replaces" for event in events)
+    assert len(frames(archive, "both")[2]) == len(clusters) + 4
 
 
 def test_cells_that_come_later_are_assigned_when_asked(archive):
