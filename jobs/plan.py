@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anabatch.errors import MissingRowsError
-from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.embed import KIND as KPCA
 from anabatch.store.generations import current
 from anabatch.store.live import (
@@ -22,19 +21,17 @@ from anabatch.store.live import (
 )
 from anabatch.store.recipes import Cause, Reason
 
-from . import annotate, cluster, embed, featurize, guards, new_kinds, scan, segment
+from . import annotate, featurize, guards, new_kinds, scan, segment
 from .forecast import first_models, forecast, outlook, parts_left
-from .generations import applications, reason_to_fit, rows_of, sources, usable
-from .put_back import restorable
+from .model_plan import ModelPlan, plan_models
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Iterator
 
     from anabatch.store.actions import Action
 
     from .context import Context
-    from .generations import Kind, Target
 
 
 @dataclass(frozen=True)
@@ -127,21 +124,24 @@ def survey(context: Context) -> Survey:
         share = context.config.guards.recompute_share
         if guards.too_many(context, stage, reasons, share):
             notes.append(f"{stage}: a run would stop here, and needs --accept-recompute")
+    come = images.batches or any(why.cause == Cause.NEW for *_, why in scanned.reasons)
+    models: tuple[ModelPlan, ...] = ()
     try:
-        items += _of_models(context)
+        models = plan_models(context, moving=bool(come or scanned.gone))
     except MissingRowsError as error:
         notes.append(f"embed and cluster come after the features: {error.what}")
     else:
         stages = {item.stage for item in items}
-        if MODEL not in stages and stages & {SEGMENT, CELLS, FEATURIZE}:
+        if not any(model.is_due for model in models) and stages & {SEGMENT, CELLS, FEATURIZE}:
             notes += first_models(context)
+    items += [Planned(*entry) for model in models for entry in model.entries]
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
     notes += forecast(context, outlook(context, scanned, images), due)
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
         cells = proposal.components["together"]
         notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
     if current(context.store.state, KPCA, CLUSTER_MODEL):
-        notes += parts_left(context, _embedding_after(context, due))
+        notes += parts_left(context, _embedding_after(context, models))
     gone = sum(action.stage == SCAN for action in scanned.gone)
     return Survey(tuple(items), gone, context.adopted, tuple(notes))
 
@@ -179,48 +179,9 @@ def _of_features(plan: featurize.FeaturizePlan) -> Iterator[Planned]:
         yield Planned(FEATURIZE, path, batch.archive, batch.date, plan.reasons[FEATURIZE, path])
 
 
-def _embedding_after(context: Context, due: Collection[str]) -> Action | None:
-    """Return the embedding that a run goes on with; None if it makes another, or has none yet."""
-    state = context.store.state
-    if KPCA not in due:
-        return current(state, KPCA, CLUSTER_MODEL)
-    return restorable(context, embed.model_kind(context), sources(state, "features"))
-
-
-def _of_models(context: Context) -> Iterator[Planned]:
-    state = context.store.state
-    of_kpca = tuple(_of_model(context, embed.model_kind(context), "features", embed.target))
-    yield from of_kpca
-    due = {KPCA} if any(item.stage == MODEL for item in of_kpca) else set()
-    embedding = _embedding_after(context, due)
-    if due and embedding is None:
-        # in another space, clusters are other ones
-        known = current(state, CLUSTERS, CLUSTER_MODEL)
-        found = sources(state, "features")
-        if rows_of(found) >= context.config.cluster.k:
-            reason = Reason(Cause.UPSTREAM, "another kpca") if known else Reason(Cause.NEW)
-            yield Planned(MODEL, f"{CLUSTERS}/{CLUSTER_MODEL}", "", None, reason)
-    elif embedding is not None:
-        kind = cluster.model_kind(context, embedding)
-        yield from _of_model(context, kind, "embedding", cluster.target)
-
-
-def _of_model(
-    context: Context, kind: Kind, array: str, target: Callable[[Action], Target]
-) -> Iterator[Planned]:
-    found = sources(context.store.state, array)
-    enough = sum(source.live.rows for source in found) >= kind.least
-    model = current(context.store.state, kind.kind, kind.name) if enough else usable(context, kind)
-    if enough and (reason := reason_to_fit(context, kind, found)):
-        if again := restorable(context, kind, found):
-            model, number = again, again.components["generation"]
-            detail = f"{reason.detail}; generation {number} is taken up again".removeprefix("; ")
-            reason = Reason(reason.cause, detail)
-        yield Planned(MODEL, f"{kind.kind}/{kind.name}", "", None, reason)
-    if model is None:
-        return
-    batches, reasons = applications(context, found, target(model), chunk=1)
-    named = target(model)
-    for batch in batches:
-        unit = named.unit(batch.cells)
-        yield Planned(named.stage, unit, batch.archive, batch.date, reasons[named.stage, unit])
+def _embedding_after(context: Context, models: tuple[ModelPlan, ...]) -> Action | None:
+    """Return the embedding that a run goes on with; None if it makes another."""
+    if models and models[0].fits:
+        return None
+    known = models[0].model if models else None
+    return known or current(context.store.state, KPCA, CLUSTER_MODEL)

@@ -1,0 +1,114 @@
+"""What a plan names is what the run after it does: night by night, stage by stage, part by part."""
+
+import shutil
+from collections import Counter
+
+import pytest
+import tiny
+from anabatch.jobs.looking import looking
+from anabatch.jobs.plan import survey
+from cheap import cheap_networks
+from running import run_jobs
+from tiny import add_images
+
+from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SEGMENT
+
+FREE = {"guards": {"vanished_share": 1.0, "recompute_share": 1.0}}
+IMAGES = range(6)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap():
+    with cheap_networks():
+        yield
+
+
+class Laboratory:
+    """An archive of two images on each of three dates, and a store that is run night by night."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def config(self, **sections):
+        return tiny.tiny_config(self.folder / "DATA", self.folder / "store", **(FREE | sections))
+
+    def plan(self, **sections):
+        with looking(self.config(**sections)) as context:
+            return survey(context)
+
+    def run(self, **sections):
+        """Run a night; return how many batches its jobs did, and how many models were made."""
+        events = run_jobs(self.config(**sections), tiny)
+        done = Counter(
+            {told["job"]: told["batches"] for told in events if told["event"] == "start"}
+        )
+        done[MODEL] = sum(told["event"] in {"fit", "take_up"} for told in events)
+        return +done
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    made = Laboratory(tmp_path_factory.mktemp("plans"))
+    add_images(made.folder / "DATA", IMAGES)
+    made.run()
+    return made
+
+
+@pytest.fixture
+def lab(first, tmp_path):
+    shutil.copytree(first.folder, tmp_path, dirs_exist_ok=True)
+    copied = Laboratory(tmp_path)
+    copied.run()  # the copy's files have other inodes and times
+    return copied
+
+
+def jobs_of(plan):
+    """Return the jobs that a plan names, with their actions: cells and features come with a segmentation."""
+    named = Counter(item.stage for item in plan.items)
+    if {SEGMENT, CELLS} & named.keys():
+        named["segment"] = 1
+        del named[CELLS], named[FEATURIZE]
+    return named
+
+
+def reasons_of(plan):
+    return {(stage, str(reason)): number for stage, reason, number in plan.counts()}
+
+
+def test_the_parts_that_another_model_is_applied_to_are_planned(lab):
+    other = {"embed": {"gamma": 0.5}}
+    plan = lab.plan(**other)
+    assert reasons_of(plan) == {
+        (MODEL, "PARAM gamma auto -> 0.5"): 1,
+        (EMBED, "UPSTREAM another kpca"): 3,
+        (MODEL, "UPSTREAM another kpca"): 1,
+        (CLUSTER, "UPSTREAM another kmeans, cold"): 3,
+    }
+    assert lab.run(**other) == jobs_of(plan) == {EMBED: 3, CLUSTER: 3, MODEL: 2}
+
+    fewer = {"embed": {"gamma": 0.5}, "cluster": {"k": 2}}
+    plan = lab.plan(**fewer)
+    assert reasons_of(plan) == {
+        (MODEL, "PARAM k 3 -> 2"): 1,
+        (CLUSTER, "UPSTREAM another kmeans, cold"): 3,
+    }
+    assert lab.run(**fewer) == jobs_of(plan) == {CLUSTER: 3, MODEL: 1}
+
+    plan = lab.plan()
+    assert lab.run() == jobs_of(plan) == {MODEL: 2}, "all is found again"
+
+
+def test_embedding_and_clusters_of_other_parameters_are_both_named(lab):
+    plan = lab.plan(embed={"gamma": 0.5}, cluster={"method": "mixture", "k": 2})
+    (told,) = [str(item.reason) for item in plan.items if item.unit == "kmeans/archive"]
+    assert told == "UPSTREAM another kpca, k 3 -> 2, method kmeans -> mixture"
+
+
+@pytest.mark.parametrize("refit", ["warm", "cold"])
+def test_clusters_that_a_smaller_share_has_fitted_again_tell_from_where(lab, refit):
+    add_images(lab.folder / "DATA", range(6, 7))
+    lab.run()
+    policy = {"cluster": {"refit_share": 0.1, "refit": refit}}
+    plan = lab.plan(**policy)
+    assert reasons_of(plan)[CLUSTER, f"UPSTREAM another kmeans, {refit}"] == 4
+    assert lab.run(**policy) == jobs_of(plan)
