@@ -21,7 +21,7 @@ from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
 
 from . import new_kinds, standing
-from .cluster_fit import Start, Subject, fit_graph, start_of
+from .cluster_fit import Start, Subject, fit_graph, start_of, tell_of_components
 from .generations import (
     Kind,
     Target,
@@ -161,6 +161,8 @@ def _fit(
         text = f"cluster: {subject.name} goes on from the centres of generation {number}{extra}"
         context.reporter.say("warm", text, model=subject.name)
     fitted = fit(context, "cluster", generation, graph, least=kind.least, reason=reason)
+    if fitted:
+        tell_of_components(context, subject)
     # what is damaged cannot be read any more
     if fitted and start.before is not None and not context.damage(start.before.part):
         _tell_numbers(context, subject, start.before, usable(context, kind))

@@ -127,6 +127,24 @@ def start_of(context: Context, subject: Subject, kind: Kind, *, add: Any = None)
     return Start(subject.config.k + added, before, used, added)
 
 
+def tell_of_components(context: Context, subject: Subject) -> None:
+    """Warn where a fit asks for more components than the embedding has."""
+    embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
+    if embedding is None:
+        return
+    asked, has = subject.config.components, int(embedding.components["components"])
+    # the fit of an embedding that has fewer than it was to have tells it itself
+    told = embedding.run == context.run and has < context.config.embed.components
+    if asked <= has or told:
+        return
+    text = (
+        f"cluster: {subject.name} uses {has} components, and {asked} are asked for "
+        "(cluster.components): the embedding has no more (embed.components)"
+    )
+    say = context.reporter
+    say.warn("few_components", text, job="cluster", model=subject.name, components=has, asked=asked)
+
+
 def fit_graph(context: Context, subject: Subject, generation: Generation, start: Start) -> Any:
     """Return the graph of a fit; nothing is computed.
 

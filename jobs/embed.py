@@ -117,6 +117,7 @@ def run(context: Context, *, refit: bool = False) -> bool:
     if fitted:
         _tell_of_gamma(context, model)
         _tell_of_components(context, model)
+        _tell_of_landmarks(context, model)
     drop_damaged(context, model)
     batches, reasons = applications(context, found, target(model), context.config.embed.chunk)
 
@@ -139,6 +140,21 @@ def _tell_of_components(context: Context, model: Action) -> None:
     wanted = context.config.cluster.components
     text += f". Clusters use these {found}, not {wanted}" if found < wanted else ""
     context.reporter.warn("components", text, job="embed", components=found, asked=asked)
+
+
+def _tell_of_landmarks(context: Context, model: Action) -> None:
+    """Say where there are fewer cells than landmarks are asked for; a lack of components says so too.
+
+    It is no warning: where all cells are landmarks, kernel PCA is exact.
+    """
+    config, cells = context.config.embed, int(model.components["rows"])
+    if cells >= config.landmarks or int(model.components["components"]) < config.components:
+        return
+    text = (
+        f"embed: {cells} landmarks at most, and {config.landmarks} are asked for (embed.landmarks): "
+        "there are no more cells"
+    )
+    context.reporter.say("landmarks", text, job="embed", cells=cells, asked=config.landmarks)
 
 
 def _tell_of_gamma(context: Context, model: Action) -> None:

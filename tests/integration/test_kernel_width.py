@@ -23,10 +23,11 @@ def night(tmp_path):
     """Run a whole night over some images; return what was told, the store and the report."""
     folder = tmp_path / "DATA" / "20211213" / "001_SN09001"
 
-    def run(*numbers, **embed):
+    def run(*numbers, cluster=None, **embed):
         for number in numbers:
             draw_tiny(folder / f"{number:03d}_0ae0_1_20252440{number}_3_1_05.jpg", number)
-        config = make_config(tmp_path / "DATA", tmp_path / "store", embed=embed)
+        sections = {"embed": embed, "cluster": cluster or {}}
+        config = make_config(tmp_path / "DATA", tmp_path / "store", **sections)
         events = run_jobs(config, accept=True)
         (report,) = [Path(event["path"]) for event in events if event["event"] == "report"]
         return events, anabatch.open_store(config.store), report.read_text("utf-8")
@@ -74,3 +75,33 @@ def test_fewer_components_than_asked_for_are_told_with_the_reason(night):
 
     events, *_ = night(landmarks=3, components=2)
     assert "components" not in {event["event"] for event in events}
+
+
+def test_clusters_that_ask_for_more_components_than_there_are_are_told_of(night):
+    def told(*numbers, cluster=None, **embed):
+        events, _, report = night(*numbers, cluster={"components": cluster}, **embed)
+        return [e for e in events if e["event"] == "few_components"], report
+
+    found, report = told(1, 2, 3, components=3, landmarks=12, cluster=7)
+    (warned,) = found
+    assert warned["level"] == "warning"
+    assert (
+        "archive uses 3 components, and 7 are asked for (cluster.components)" in warned["message"]
+    )
+    assert "components used</dt><dd>3 (7 are asked for)" in report
+    found, report = told(components=3, landmarks=12, cluster=3)
+    assert not found
+    assert "components used</dt><dd>3<" in report
+    found, _ = told(components=3, landmarks=12, cluster=8)  # on an embedding that stands
+    assert [event["asked"] for event in found] == [8]
+    found, _ = told(components=30, landmarks=12, cluster=20)
+    assert not found, "the embedding's own warning says so"
+
+
+def test_fewer_cells_than_landmarks_are_told(night):
+    events, *_ = night(1, 2, components=2, landmarks=500)
+    (told,) = [event for event in events if event["event"] == "landmarks"]
+    assert told["level"] == "info"
+    assert told["cells"] < told["asked"] == 500
+    events, *_ = night(components=2, landmarks=3)
+    assert "landmarks" not in {event["event"] for event in events}
