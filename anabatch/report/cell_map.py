@@ -182,13 +182,14 @@ def _date(source: Source, image: str) -> str:
 
 
 def _most_frequent(values: list[str]) -> dict[str, Any]:
-    """Give the most frequent values a colour each, and all others grey."""
+    """Give the most frequent values a colour each, and all others grey, which are named if they are one."""
     counts = Counter(values)
     names = sorted(counts, key=lambda name: (-counts[name], name))
     shown = names[: len(_COLOURS)]
     keys = [{"name": name, "colour": colour} for name, colour in zip(shown, _COLOURS, strict=False)]
-    if len(names) > len(shown):
-        keys.append({"name": plural(len(names) - len(shown), "other"), "colour": GREY})
+    if rest := names[len(shown) :]:
+        name = rest[0] if len(rest) == 1 else plural(len(rest), "other")
+        keys.append({"name": name, "colour": GREY})
     places = {name: place for place, name in enumerate(shown)}
     return {"keys": keys, "of": [places.get(value, len(shown)) for value in values]}
 

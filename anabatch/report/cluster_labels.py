@@ -113,7 +113,7 @@ def _heat_map(table: dict[str, Any], numbers: list[int]) -> Plot:
         figure = new_figure(WIDTH, 1.3 + 0.26 * len(rows))
         axes = figure.add_subplot()
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-        bar_names(axes, [f"{row['label']} ({row['total']})" for row in rows])
+        bar_names(axes, [row["label"] for row in rows], [row["total"] for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False)
         axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])

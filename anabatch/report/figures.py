@@ -133,9 +133,20 @@ def figure_text(text: str, width: int = 34) -> str:
     return shortened(seen, width).replace("$", r"\$")
 
 
-def bar_names(axes: Axes, names: Sequence[str]) -> None:
-    """Name the bars of a horizontal bar chart, the first one on top."""
-    axes.set_yticks(range(len(names)), [figure_text(name) for name in names])
+def bar_names(axes: Axes, names: Sequence[str], counts: Sequence[int] | None = None) -> None:
+    """Name the bars of a horizontal bar chart, the first one on top.
+
+    Parameters
+    ----------
+    axes : Axes
+    names : sequence of str
+        Long ones are cut.
+    counts : sequence of int, optional
+        Written behind the names, in brackets; never cut.
+    """
+    behind = [""] * len(names) if counts is None else [f" ({count})" for count in counts]
+    shown = [figure_text(name) + count for name, count in zip(names, behind, strict=True)]
+    axes.set_yticks(range(len(names)), shown)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x")

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from anabatch.config import ReportConfig
 from anabatch.report import cell_map, components, population
 from anabatch.report.build import build_report
+from anabatch.report.figures import GREY
 from anabatch.report.pictures import crop_thumbnail
 from anabatch.report.population import locate, read_population
 from anabatch.report.source import Source
@@ -209,3 +210,25 @@ def test_rare_labels_are_grey_together():
     found = cell_map._most_frequent(values)
     assert [key["name"] for key in found["keys"]] == [f"l{n}" for n in range(7)] + ["3 others"]
     assert found["of"][-1] == 7
+
+
+def test_a_single_rare_label_is_grey_and_has_its_name():
+    found = cell_map._most_frequent([f"l{number}" for number in range(8)])
+    assert [key["name"] for key in found["keys"]] == [f"l{n}" for n in range(8)]
+    assert found["keys"][7]["colour"] == GREY
+
+
+def test_paper_has_no_map_and_no_word_of_how_to_move_in_it(finished, tmp_path):
+    out = build_report(finished.store, tmp_path / "r.html", config=ReportConfig())
+    page = out.read_text(encoding="utf-8")
+    sheets = re.findall(r"@media print \{(.*?)^\}", page, re.DOTALL | re.MULTILINE)
+    hidden = re.findall(r"([^{}]*)\{ display: none; \}", "".join(sheets))
+    gone = {name.strip() for names in hidden for name in names.split(",")}
+    assert {".map", ".map-off", ".map-use"} <= gone
+    (words,) = re.findall(r'<span class="map-use">(.*?)</span>', page)
+    assert words.startswith("Point at a cell")
+    assert "Turn the wheel" in words
+    assert ".map-paper { display: block; }" in "".join(sheets)
+    assert page.index(".map-paper { display: none; }") < page.index(
+        ".map-paper { display: block; }"
+    )

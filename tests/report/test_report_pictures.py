@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anabatch.report.figures import figure_text, new_figure, style, to_plot
+from anabatch.report.figures import bar_names, figure_text, new_figure, style, to_plot
 from anabatch.report.pictures import crop_uri, stretch
 
 
@@ -57,3 +57,13 @@ def test_figure_text_has_only_glyphs_of_the_font():
     assert figure_text("é") == "é"
     assert figure_text("抗") == "\\u6297"
     assert figure_text("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_counts_behind_long_names_are_not_cut():
+    with style():
+        axes = new_figure(3, 2).add_subplot()
+        bar_names(axes, ["golgi", "x" * 50], [12, 84])
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "golgi (12)",
+        "x" * 33 + "… (84)",
+    ]

@@ -326,3 +326,19 @@ def test_the_log_keeps_every_warning(finished):
         "text": "look",
     }
     assert (len(facts["rows"]), facts["warnings"], facts["more"]) == (200, 1, 51)
+
+
+def test_heat_maps_name_labels_with_all_their_cells(full, monkeypatch):
+    source = source_of(full)
+    model = source.generation("kmeans")
+    named = {}
+
+    def record(axes, names, counts):
+        del axes
+        named.update(zip(names, counts, strict=True))
+
+    monkeypatch.setattr(cluster_labels, "bar_names", record)
+    facts = cluster_labels.section(source, read_population(source, model), model).facts
+    told = {row["label"]: row["total"] for table in facts["tables"] for row in table["rows"]}
+    assert named
+    assert named.items() <= told.items()
