@@ -5,6 +5,7 @@ Every one is an :class:`AnabatchError` and, where a caller would catch a builtin
     AnabatchError
     ├── ConfigurationError (ValueError)          the user's configuration cannot be used
     │   ├── AmbiguousLayoutError                 an archive fits several layouts, or none
+    │   ├── PlaceError (OSError)                 a place that the user named cannot be written to, or read
     │   └── WeightsError (FileNotFoundError)     network weights are missing or not the ones named
     ├── InputError                               a file of the archive is bad: quarantined, never fatal
     │   ├── UnreadableImageError (OSError)       cannot be opened, truncated, not an image
@@ -71,6 +72,10 @@ class ConfigurationError(AnabatchError, ValueError):
 
 class AmbiguousLayoutError(ConfigurationError):
     """An archive fits several layouts, or none."""
+
+
+class PlaceError(ConfigurationError, OSError):
+    """A place that the user named cannot be written to, or read."""
 
 
 class WeightsError(ConfigurationError, FileNotFoundError):

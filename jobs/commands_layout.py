@@ -47,29 +47,31 @@ def check(
     """Say what matches a layout and what does not. Code 3: something does not match."""
     from anabatch.archive.layout import choose_layout, count_fits, load_layout
     from anabatch.errors import AmbiguousLayoutError
+    from anabatch.named_places import reading
     from anabatch.vocabulary import Vocabulary
 
     from .exit_codes import exit_code
     from .layout import check_layout
     from .layout_show import show_check, show_fits, to_json
 
-    fits = None
-    if layout == "auto":
-        fits = count_fits(archive)
-        if not as_json:
-            show_fits(archive, fits)
-        try:
-            chosen = choose_layout(archive, fits)
-        except AmbiguousLayoutError as error:
-            if as_json:
-                typer.echo(to_json(None, fits, str(error)))
-            raise
-    else:
-        chosen = load_layout(layout)
-    words = Vocabulary.load(vocabulary, codes=chosen.code_table, classes=chosen.class_table)
-    found = check_layout(archive, chosen, words, examples=examples, sample=sample)
-    if as_json:
-        typer.echo(to_json(found, fits, ""))
-    else:
-        show_check(found)
+    with reading(archive):
+        fits = None
+        if layout == "auto":
+            fits = count_fits(archive)
+            if not as_json:
+                show_fits(archive, fits)
+            try:
+                chosen = choose_layout(archive, fits)
+            except AmbiguousLayoutError as error:
+                if as_json:
+                    typer.echo(to_json(None, fits, str(error)))
+                raise
+        else:
+            chosen = load_layout(layout)
+        words = Vocabulary.load(vocabulary, codes=chosen.code_table, classes=chosen.class_table)
+        found = check_layout(archive, chosen, words, examples=examples, sample=sample)
+        if as_json:
+            typer.echo(to_json(found, fits, ""))
+        else:
+            show_check(found)
     raise typer.Exit(exit_code(None, len(found.unmatched)))

@@ -5,6 +5,8 @@ Nothing is written to the store, and archives are only read.
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from anabatch.archive.layout import detect_layout, load_layout
 from anabatch.errors import AmbiguousLayoutError, ConfigurationError
+from anabatch.named_places import reading, writing
 from anabatch.report.contact import Sheet
 from anabatch.report.contact_images import How, cards, choose_images
 from anabatch.report.contact_pages import Pages
@@ -69,12 +72,14 @@ def of_store(config: Config, wanted: Wanted, output: Output, reporter: Reporter)
     ConfigurationError
         Nothing that was asked for is in the store, no archive of it is named, or the sheet would be
         written into an archive.
+    PlaceError
+        The sheet cannot be written there.
     StoreNotFoundError
         There is no store.
     """
     _refuse_archives(output.sheet, [archive.path for archive in config.archives])
     roots = {archive.name: archive.path for archive in config.archives}
-    with closing(open_store(config.store)) as store:
+    with reading(*roots.values()), closing(open_store(config.store)) as store:
         source = Source(store, config.report, None, (), roots)
         chosen = choose(source, wanted)
         _check(store, chosen, wanted, roots)
@@ -148,13 +153,16 @@ def of_folders(
     ConfigurationError
         A folder is not there, there are no images, or the sheet would be written into a folder of
         them.
+    PlaceError
+        A folder cannot be read, or the sheet cannot be written there.
     """
     from anabatch.config import ScanConfig, SegmentConfig
 
     scan, segment = (config.scan, config.segment) if config else (ScanConfig(), SegmentConfig())
     archives = config.archives if config else ()
     _refuse_archives(output.sheet, [*folders, *(archive.path for archive in archives)])
-    chosen = choose_images(folders, limit=wanted.limit, sample=wanted.sample)
+    with reading(*folders):
+        chosen = choose_images(folders, limit=wanted.limit, sample=wanted.sample)
     notes = []
     if chosen.left_out:
         which = "a fixed sample is" if wanted.sample else "the files that changed last are"
@@ -203,6 +211,15 @@ def _refuse_archives(sheet: Path, folders: Iterable[Path]) -> None:
             raise ConfigurationError(what, "Name another place with --out.")
 
 
+def _opened(output: Output, title: str) -> Sheet:
+    """Return a sheet that can be written where it is to lie: drawing it takes long."""
+    with writing(output.sheet):
+        if output.sheet.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output.sheet))
+    with writing(output.sheet.parent):  # where a draft lies until it is done
+        return Sheet(output.sheet, title=title)
+
+
 def _write(
     shown: Iterator[Card],
     total: int,
@@ -214,11 +231,9 @@ def _write(
     """Write cards as they come, and say where they went."""
     for note in notes:
         reporter.warn("contact-sheet", note)
-    with (
-        Sheet(output.sheet, title=title) as sheet,
-        reporter.progress("contact sheet", total) as advance,
-    ):
-        pages = Pages(output.pages, output.per_page) if output.per_page else None
+    with _opened(output, title) as sheet, reporter.progress("contact sheet", total) as advance:
+        with writing(output.pages):
+            pages = Pages(output.pages, output.per_page) if output.per_page else None
         for one in shown:
             sheet.add(one)
             if pages:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.archive.layout import detect_layout, load_layout
 from anabatch.archive.listing import list_archive
 from anabatch.errors import ConfigurationError
+from anabatch.named_places import reading
 from anabatch.stages.population import fitted_rows
 from anabatch.store.attempts import Attempts
 from anabatch.store.consistency import check
@@ -47,6 +48,13 @@ _LONG_DATE_SECONDS = 300.0
 def new_run_id() -> str:
     """Return an id that sorts by time and that no other run has."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def _layout(archive: ArchiveConfig) -> Layout:
+    if not archive.path.is_dir():
+        what = f"the archive {archive.name} is not at {archive.path}"
+        raise ConfigurationError(what, "Is the disk mounted?")
+    return detect_layout(archive.path) if archive.layout == "auto" else load_layout(archive.layout)
 
 
 @dataclass
@@ -162,17 +170,12 @@ class Context:
         ------
         ConfigurationError
             The archive's folder is not there, or fits several layouts, or none.
+        PlaceError
+            This user may not read it.
         """
         if archive.name not in self._layouts:
-            if not archive.path.is_dir():
-                what = f"the archive {archive.name} is not at {archive.path}"
-                raise ConfigurationError(what, "Is the disk mounted?")
-            found = (
-                detect_layout(archive.path)
-                if archive.layout == "auto"
-                else load_layout(archive.layout)
-            )
-            self._layouts[archive.name] = found
+            with reading(archive.path):
+                self._layouts[archive.name] = _layout(archive)
         return self._layouts[archive.name]
 
     def listing(self, archive: ArchiveConfig) -> Listing:

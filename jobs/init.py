@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from anabatch.config import Config
 from anabatch.errors import ConfigurationError
+from anabatch.named_places import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,10 +132,15 @@ def write_template(path: Path) -> None:
     ------
     ConfigurationError
         The file is already there.
+    PlaceError
+        It cannot be written there.
     """
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(template())
-    except FileExistsError as error:
-        what = f"{path} is already there"
-        raise ConfigurationError(what, "Move it away, or give another name.") from error
+    text = template()
+    with writing(path):
+        try:
+            file = path.open("x", encoding="utf-8")
+        except FileExistsError as error:
+            what = f"{path} is already there"
+            raise ConfigurationError(what, "Move it away, or give another name.") from error
+        with file:
+            file.write(text)

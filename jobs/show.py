@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anabatch.errors import ConfigurationError
+from anabatch.named_places import writing
 from anabatch.store.live import CLUSTER_MODEL
 from anabatch.store.root import open_store
 
@@ -73,6 +74,8 @@ def show_table(
     ------
     ConfigurationError
         There is no such table, the condition is not valid, or the file's ending is another.
+    PlaceError
+        The file cannot be written there.
     """
     if out is not None and out.suffix not in (".csv", ".parquet"):
         what = f"{out} ends neither in .csv nor in .parquet"
@@ -83,11 +86,18 @@ def show_table(
         _print(table.query(where, shown))
         return
     found = table.query(where, limit)
-    if out.suffix == ".csv":
-        pa.csv.write_csv(harmless(found), out)
-    else:
-        pq.write_table(found, out)
+    _write(found, out)
     screen().print(f"wrote {found.num_rows} rows to {out}", highlight=False)
+
+
+def _write(found: pa.Table, out: Path) -> None:
+    if out.suffix == ".csv":
+        found = harmless(found)
+    with writing(out), out.open("wb") as file:  # pyarrow's own errors do not name the file
+        if out.suffix == ".csv":
+            pa.csv.write_csv(found, file)
+        else:
+            pq.write_table(found, file)
 
 
 def harmless(table: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from anabatch.errors import ConfigurationError
+from anabatch.named_places import writing
 from anabatch.simulate.archive import simulate_archive
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ def simulate(
     ------
     ConfigurationError
         The layout or the size cannot be drawn.
+    PlaceError
+        The folder cannot be made or written to.
     """
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
     if match is None:
         what = f"{size!r} is not a size"
         raise ConfigurationError(what, "Give WIDTHxHEIGHT, as 1388x1040.")
     width, height = (int(number) for number in match.groups())
-    return simulate_archive(
-        out, images=images, seed=seed, layout=layout, size=(width, height), atypical=atypical
-    )
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        return simulate_archive(
+            out, images=images, seed=seed, layout=layout, size=(width, height), atypical=atypical
+        )

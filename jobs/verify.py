@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
+from anabatch.named_places import reading, writing
 from anabatch.store.damage import note_damage
 from anabatch.store.verification import verify as look
 
@@ -54,11 +55,11 @@ def verify(
         There is no store.
     StoreError
         This user may not read all of it.
-    OSError
-        There is damage to be written down, and the store cannot be written to.
+    PlaceError
+        This user may not read the store; or there is damage to be written down, and it cannot be.
     """
     root = store.resolve()
-    with _progress() as advance:
+    with reading(root), _progress() as advance:
         found = look(
             root,
             share=share,
@@ -67,7 +68,8 @@ def verify(
             workers=workers,
             advance=advance,
         )
-    note_damage(root, found.damaged, found.whole, found.sized)
+    with writing(root):
+        note_damage(root, found.damaged, found.whole, found.sized)
     return found
 
 

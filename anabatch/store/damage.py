@@ -45,7 +45,7 @@ def read_damage(root: Path) -> dict[str, str]:
     try:
         parts = json.loads(path.read_bytes())["parts"]
         return {str(part): Damage(kind).value for part, kind in parts.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = f"the list of damaged parts {path} cannot be read: {error}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from anabatch.errors import MissingRowsError, PartCorruptError, StoreNotFoundError
+from anabatch.named_places import writing
 from anabatch.store.collections import Collections
 from anabatch.store.durable import make_folder
 from anabatch.store.leases import LeasedPath, horizon, lease
@@ -290,8 +291,16 @@ def hold_store(path: Path, *, run: str, create: bool) -> Iterator[Store]:
         Another run holds the store.
     StoreNotFoundError
         There is no store, and it is not to be made. Nothing is.
+    PlaceError
+        The folder cannot be made, or this user may not write there.
     """
     root = path.resolve()
+    with writing(root), _held(root, run=run, create=create) as store:
+        yield store
+
+
+@contextmanager
+def _held(root: Path, *, run: str, create: bool) -> Iterator[Store]:
     if create:
         check_name(root / LEDGER)
         make_folder(root, Path(root.anchor))

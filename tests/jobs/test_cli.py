@@ -106,13 +106,35 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
         (["show", "planets", "--store", "{store}"], 78, "The tables are"),
         (["show", "acquisitions", "--store", "{store}", "--where", "sizee > 1"], 78, "sizee"),
         (["show", "acquisitions", "--store", "{store}", "--out", "a.xls"], 78, ".csv"),
+        (
+            ["show", "acquisitions", "--store", "{store}", "--out", "no/a.csv"],
+            78,
+            "no/a.csv cannot",
+        ),
+        (["show", "acquisitions", "--store", "{store}", "--out", "no/a.parquet"], 78, "Make the"),
+        (
+            ["show", "acquisitions", "--store", "{store}", "--out", "folder.csv"],
+            78,
+            "It is a folder",
+        ),
+        (["init", "no/x.toml"], 78, "no/x.toml cannot be written to"),
+        (["init", "remote.toml"], 78, "already there"),
+        (["simulate", "remote.toml", "--images", "1"], 78, "remote.toml cannot be written to"),
+        (["run", "--store", "remote.toml"], 78, "remote.toml cannot be written to: File exists"),
+        (["run", "--store", "remote.toml/s"], 78, "A part of its path is a file"),
+        (["run", "--store", "/proc/s"], 78, "/proc/s cannot be written to"),
+        (["verify", "--store", "remote.toml"], 78, "there is no store"),
+        (["contact-sheet", "{data}", "--out", "remote.toml/x.html"], 78, "remote.toml cannot"),
+        (["contact-sheet", "{data}", "--out", "folder.csv"], 78, "It is a folder"),
     ],
 )
 def test_a_mistake_ends_with_its_code_and_a_remedy(scanned, tmp_path, arguments, code, words):
     store = str(scanned[0] / "store")
     remote = 'store = "s"\n[compute]\nscheduler = "tcp://host:8786"\n'
     (tmp_path / "remote.toml").write_text(remote)
-    done = anabatch(*(a.format(store=store) for a in arguments), cwd=tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    data = scanned[0] / "DATA"
+    done = anabatch(*(a.format(store=store, data=data) for a in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     # the usage errors are framed and wrapped
     assert words in " ".join(done.stderr.replace("│", " ").split())
