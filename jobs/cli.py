@@ -28,6 +28,7 @@ from .cluster_options import (
     KOption,
     MethodOption,
     ModelNameOption,
+    RemoveOption,
     WhereOption,
 )
 from .exit_codes import INTERRUPTED, exit_code
@@ -217,15 +218,15 @@ def cluster(  # noqa: PLR0913 (one argument an option)
     *,
     refit: RefitOption = False,
     add_new: AddOption = False,
+    remove: RemoveOption = False,
 ) -> None:
     """Group all cells, or by --name and --where a part of them, into clusters."""
     from .cluster_command import job_of
 
     found = make_config(config, None, None, None, store, scheduler=scheduler, workers=workers)
     found = without_gpus(found)
-    job = job_of(
-        Asked(name, where, k, method and method.value, choose_k, refit=refit, add_new=add_new)
-    )
+    how = method and method.value
+    job = job_of(Asked(name, where, k, how, choose_k, refit=refit, add_new=add_new, remove=remove))
     limit_threads_of_this_process(found.compute.threads)
     _perform(job, found, log_format, None, create=False, command="cluster")
 

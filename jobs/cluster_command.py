@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from anabatch.store.live import CLUSTER_MODEL
 
-from . import choose_k, cluster, cluster_part
+from . import choose_k, cluster, cluster_part, cluster_remove
 from .cluster_fit import Subject
 from .cluster_options import Asked, check
 from .cluster_part import Request
@@ -30,7 +30,10 @@ def job_of(asked: Asked) -> Callable[[Context], None]:
     ks = choose_k.parse_range(asked.choose_k) if asked.choose_k is not None else ()
     if asked.name is None:
         return lambda context: _archive(context, asked, ks)
-    return lambda context: _part(context, asked, asked.name or "", ks)
+    name = asked.name
+    if asked.remove:
+        return lambda context: cluster_remove.run(context, name)
+    return lambda context: _part(context, asked, name, ks)
 
 
 def _archive(context: Context, asked: Asked, ks: tuple[int, ...]) -> None:

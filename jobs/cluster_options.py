@@ -45,6 +45,12 @@ AddOption = Annotated[
     bool,
     typer.Option("--add-new", help="Make a cluster of the new kind of cells that is proposed."),
 ]
+RemoveOption = Annotated[
+    bool,
+    typer.Option(
+        "--remove", help="With --name: take these clusters out of the store's next version."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Asked:
     choose_k: str | None = None
     refit: bool = False
     add_new: bool = False
+    remove: bool = False
 
 
 def check(asked: Asked) -> None:
@@ -67,6 +74,8 @@ def check(asked: Asked) -> None:
     ------
     typer.BadParameter
     """
+    if asked.remove:
+        _check_remove(asked)
     if asked.name is None:
         of_a_part = {"--where": asked.where, "--k": asked.k, "--method": asked.method}
         for option, value in of_a_part.items():
@@ -78,3 +87,16 @@ def check(asked: Asked) -> None:
     elif asked.add_new:
         message = "--add-new is of the archive's clusters, and not of a part"
         raise typer.BadParameter(message)
+
+
+def _check_remove(asked: Asked) -> None:
+    """Refuse to take clusters out and to make some at once."""
+    if asked.name is None:
+        message = "--remove is of a part of the archive, and needs --name"
+        raise typer.BadParameter(message)
+    others = {"--where": asked.where, "--k": asked.k, "--method": asked.method}
+    others |= {"--choose-k": asked.choose_k, "--refit": asked.refit or None}
+    for option, value in others.items():
+        if value is not None:
+            message = f"--remove takes clusters out, and {option} is of clusters that are made"
+            raise typer.BadParameter(message)

@@ -78,10 +78,13 @@ def subject_of(context: Context, request: Request) -> Subject:
     selected = select_cells(context.store.collections, where)
     cells = sum(live.rows for live in selected)
     if not cells:
-        labels = _labels(context)
+        remedy = f"Labels are {', '.join(_labels(context)) or 'not there yet'}."
+        if before is not None and request.where is None:
+            command = f"anabatch cluster --name {request.name} --remove"
+            remedy += f" Give --where, or take these clusters out: `{command}`."
         what = f"no cell is selected by {where!r}"
-        raise ConfigurationError(what, f"Labels are {', '.join(labels) or 'not there yet'}.")
-    text = f"cluster: {request.name} is of {_cells(cells)} where {where}"
+        raise ConfigurationError(what, remedy)
+    text = f"cluster: {request.name} is of {counted(cells)} where {where}"
     context.reporter.say("selected", text, model=request.name, cells=cells)
     everything = {source.live.path: source for source in sources(context.store.state, "embedding")}
     found = tuple(
@@ -106,7 +109,8 @@ def _refuse_name(name: str) -> None:
     raise ConfigurationError(what, remedy)
 
 
-def _cells(number: int) -> str:
+def counted(number: int) -> str:
+    """Return a number of cells in words."""
     return "1 cell" if number == 1 else f"{number} cells"
 
 
@@ -170,7 +174,7 @@ def refuse_too_few(context: Context, subject: Subject, *, refit: bool = False) -
     kept = not refit and usable(context, kind_of(subject, embedding_of(context))) is not None
     if cells < k and not kept:
         what = (
-            f"{subject.name}: {k} clusters cannot be made of {_cells(cells)} where {subject.where}"
+            f"{subject.name}: {k} clusters cannot be made of {counted(cells)} where {subject.where}"
         )
         smaller = f"--k {cells} at most, or " if cells > 1 else ""
         raise PopulationError(what, f"Give {smaller}a --where that selects more cells.")
@@ -207,7 +211,7 @@ def _warn_of_another_condition(context: Context, subject: Subject, before: Actio
     why = " The same words select other cells, for each comparison of label is of any label now."
     text = (
         f"cluster: under the name {subject.name} are {before.components['k']} clusters of "
-        f"{_cells(cells)} where {where or 'nobody knows any more what'}, which these replace."
+        f"{counted(cells)} where {where or 'nobody knows any more what'}, which these replace."
         f"{why if same else ''} Another --name keeps both; "
         f"{in_version(context.store.version, subject.name)}"
     )

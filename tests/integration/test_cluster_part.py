@@ -1,14 +1,16 @@
 """Clusters of a part of the archive, by their own command."""
 
+import io
 import re
 import shutil
 
 import numpy as np
 import pytest
 import typer
-from anabatch.jobs import cli, cluster_command, run
+from anabatch.jobs import cli, cluster_command, gc, run
 from anabatch.jobs import cluster as cluster_job
 from anabatch.jobs.cluster_options import Asked
+from anabatch.jobs.reporter import Reporter
 from anabatch.jobs.status import count
 from cheap import cheap_networks, draw_tiny
 from running import make_config, run_jobs
@@ -27,7 +29,7 @@ from anabatch.stages import pilots
 from anabatch.stages.pilots import Pilot
 from anabatch.stages.population import read_model
 from anabatch.store import selection
-from anabatch.store.live import CLUSTER
+from anabatch.store.live import CLUSTER, MODEL
 
 GOLGI = "label = 'golgi'"
 
@@ -220,8 +222,54 @@ def test_a_whole_run_leaves_it_and_forgets_what_is_gone(archive):
         path.unlink()
     run_jobs(config_of(archive), run, accept=True)
     assert frames(archive)[2].empty
-    with pytest.raises(ConfigurationError, match=r"no cell is selected.*Labels are"):
+    out = "take these clusters out: `anabatch cluster --name golgi --remove`"
+    with pytest.raises(ConfigurationError, match=rf"no cell is selected.*Labels are.*{out}"):
         cluster(archive, name="golgi")
+    with pytest.raises(ConfigurationError, match="no cell is selected") as raised:
+        cluster(archive, name="golgi", where="label = 'gogli'")
+    assert "--remove" not in str(raised.value)
+    cluster(archive, name="golgi", remove=True)
+    assert not named(archive)
+
+
+def named(folder, name="golgi"):
+    """Return the actions of a name: its models, its clusters, and how its k was found."""
+    actions = anabatch.open_store(folder / "store").state.actions()
+    return [a for a in actions if a.unit.startswith(f"{name}:") or f"/{name}/" in a.unit]
+
+
+def test_clusters_are_removed_by_their_name(archive):
+    cluster(archive, name="golgi", where=GOLGI, choose_k="2..3")
+    cluster(archive, name="golgi", refit=True)
+    cluster(archive, name="golgi2", where=GOLGI, k=2)
+    store, _, clusters = frames(archive)
+    others = frames(archive, "golgi2")[2], frames(archive, "archive")[2]
+    mine = named(archive)
+    kinds = {action.unit.split("/")[0] for action in mine if action.stage == MODEL}
+    assert kinds == {"kmeans", "choice"}
+    events = cluster(archive, name="golgi", remove=True)
+    (told,) = [event for event in events if event["event"] == "removed"]
+    assert told["message"] == (
+        f"cluster: removed golgi, of {len(clusters)} cells; they stay in version {store.version} of "
+        f"the store (`anabatch show clusters --model golgi --at {store.version}`)"
+    )
+    after = anabatch.open_store(archive / "store")
+    assert after.version == store.version + 1  # whole, or not at all
+    run_jobs(config_of(archive), run)
+    assert not named(archive)
+    older = anabatch.open_store(archive / "store", store.version)
+    assert older.table("clusters", "golgi").to_pandas().equals(clusters)
+    for name, before in zip(("golgi2", "archive"), others, strict=True):
+        assert frames(archive, name)[2].equals(before)
+    with pytest.raises(ConfigurationError, match=r"no clusters named golgi.*those of golgi2\."):
+        cluster(archive, name="golgi", remove=True)
+    for reader in (store, after, older):  # which would keep what they read
+        reader.close()
+    keep = {"versions": 1, "days": 0.0}
+    taken = gc.gc(config_of(archive, keep=keep), Reporter("json", io.StringIO()), dry_run=False)
+    assert {action.part for action in mine} <= {item.path for item in taken.items}
+    cluster(archive, name="golgi", where=GOLGI, k=2)
+    assert list(frames(archive)[2].cell_id) == list(clusters.cell_id)
 
 
 def test_equal_fits_under_two_names_do_not_share_their_rows(archive):
@@ -288,6 +336,11 @@ def test_rows_that_cannot_be_fitted_are_no_success(archive, monkeypatch):
         ({"name": "golgi", "where": "label = 'gogli'"}, "no cell is selected.*golgi"),
         ({"name": "golgi", "where": "colour = 1"}, "colour"),
         ({"add_new": True}, "no new kind"),
+        (
+            {"name": "archive", "remove": True},
+            "the whole archive's clusters, which are not removed",
+        ),
+        ({"name": "golgi", "remove": True}, "no clusters named golgi.* No part has clusters yet"),
     ],
 )
 def test_what_cannot_be_clustered_is_refused(done, options, words):
@@ -305,6 +358,13 @@ def test_what_cannot_be_clustered_is_refused(done, options, words):
         {"choose_k": "1..4"},
         {"choose_k": "many"},
         {"name": "golgi", "add_new": True},
+        {"remove": True},
+        {"remove": True, "name": "golgi", "where": GOLGI},
+        {"remove": True, "name": "golgi", "k": 3},
+        {"remove": True, "name": "golgi", "method": "lloyd"},
+        {"remove": True, "name": "golgi", "choose_k": "2..4"},
+        {"remove": True, "name": "golgi", "refit": True},
+        {"remove": True, "name": "golgi", "add_new": True},
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options):
@@ -399,3 +459,7 @@ def test_the_command_line_does_all_of_it(archive, monkeypatch):
     shown = ["show", "clusters", "--model", "golgi", "--store", options[1], "--out", str(out)]
     assert CliRunner().invoke(cli.app, shown).exit_code == 0
     assert len(out.read_text().splitlines()) == len(frames(archive)[2]) + 1
+    asked = ["--name", "golgi", "--remove"]
+    done = CliRunner().invoke(cli.app, ["cluster", *options, *asked])
+    assert done.exit_code == 0, done.output
+    assert not named(archive)
