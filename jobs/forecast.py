@@ -19,7 +19,6 @@ from anabatch.store.live import (
     CLUSTER,
     CLUSTER_MODEL,
     EMBED,
-    SCAN,
     LivePart,
     cluster_unit,
 )
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
     from anabatch.store.state import State
 
     from .context import Context
+    from .foreseen import Foreseen
     from .generations import Kind
-    from .scan import ScanPlan
     from .segment import ImagePlan
 
 _NEW_PARTS = "those that a run will write"
@@ -60,7 +59,7 @@ class Outlook:
     gone: int
 
 
-def outlook(context: Context, scanned: ScanPlan, images: ImagePlan) -> Outlook:
+def outlook(context: Context, files: Foreseen, images: ImagePlan) -> Outlook:
     """Return what a run will make of the cells.
 
     Files with other bytes are not counted: most have the pixels that they had.
@@ -68,28 +67,22 @@ def outlook(context: Context, scanned: ScanPlan, images: ImagePlan) -> Outlook:
     Parameters
     ----------
     context : Context
-    scanned : ScanPlan
+        Its state is what a scan will leave.
+    files : Foreseen
     images : ImagePlan
     """
     state = context.store.state
-    away = {action.unit for action in scanned.gone}
-    shown = {
-        str(action.components["image_id"])
-        for action in state.stage(SCAN)
-        if action.outcome == OK and action.unit not in away
-    }
     cut = {a.unit: a for a in state.stage(CELLS) if a.outcome in (OK, NO_CELLS)}
-    anew = {unit for stage, unit in images.reasons if stage == CELLS} & shown
-    kept = shown - anew
+    anew = {unit for stage, unit in images.reasons if stage == CELLS}
     rows: Counter[str] = Counter()
     for action in cut.values():
-        if action.part and action.unit in kept:
+        if action.part and action.unit not in anew:
             rows[action.part] += action.rows
-    before = sum(action.rows for action in cut.values())
-    gone = before - rows.total()
-    mean = before / max(len(cut), 1)
-    files = sum(reason.cause == Cause.NEW for *_, reason in scanned.reasons)
-    fresh = round(sum(cut[image].rows if image in cut else mean for image in anew) + files * mean)
+    before = files.cells
+    gone = sum(a.rows for image, a in before.items() if image in anew or image not in cut)
+    mean = sum(action.rows for action in before.values()) / max(len(before), 1)
+    again = sum(cut[image].rows if image in cut else mean for image in anew)
+    fresh = round(again + files.new.total() * mean)
     done = _done(state)
     waiting = sum(number for path, number in rows.items() if path not in done)
     rows[_NEW_PARTS] = fresh

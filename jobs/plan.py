@@ -23,6 +23,7 @@ from anabatch.store.recipes import Cause, Reason
 
 from . import annotate, featurize, guards, new_kinds, scan, segment
 from .forecast import first_models, forecast, outlook, parts_left
+from .foreseen import foresee, labels_of_new_files
 from .model_plan import ModelPlan, plan_models
 
 if TYPE_CHECKING:
@@ -114,20 +115,20 @@ def survey(context: Context) -> Survey:
     if files:
         many = "1 file is" if len(files) == 1 else f"{len(files)} files are"
         notes.append(f"{many} read first, which decides what follows")
+    read = {(SCAN, f"{a}/{path}"): why for a, _, path, why in scanned.reasons}
+    notes += _refused(context, (SCAN,), read)
+    foreseen = foresee(context, scanned)  # what comes after a scan is planned on what it leaves
+    notes += foreseen.notes()
     labels = annotate.plan(context)
     images = segment.plan(context)
     features = featurize.plan(context)
+    of_new = (Planned(ANNOTATE, *of) for of in labels_of_new_files(context, foreseen, labels))
+    items = [*files, *_of_labels(labels), *of_new, *_of_images(images), *_of_features(features)]
     reasons = labels.reasons | images.reasons | features.reasons
-    items = [*files, *_of_labels(labels), *_of_images(images), *_of_features(features)]
-    reasons |= {(SCAN, f"{a}/{path}"): why for a, _, path, why in scanned.reasons}
-    for stage in (SCAN, ANNOTATE, SEGMENT, CELLS, FEATURIZE):
-        share = context.config.guards.recompute_share
-        if guards.too_many(context, stage, reasons, share):
-            notes.append(f"{stage}: a run would stop here, and needs --accept-recompute")
-    come = images.batches or any(why.cause == Cause.NEW for *_, why in scanned.reasons)
+    notes += _refused(context, (ANNOTATE, SEGMENT, CELLS, FEATURIZE), reasons)
     models: tuple[ModelPlan, ...] = ()
     try:
-        models = plan_models(context, moving=bool(come or scanned.gone))
+        models = plan_models(context, moving=bool(images.batches or foreseen.new or foreseen.gone))
     except MissingRowsError as error:
         notes.append(f"embed and cluster come after the features: {error.what}")
     else:
@@ -136,14 +137,25 @@ def survey(context: Context) -> Survey:
             notes += first_models(context)
     items += [Planned(*entry) for model in models for entry in model.entries]
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
-    notes += forecast(context, outlook(context, scanned, images), due)
+    notes += forecast(context, outlook(context, foreseen, images), due)
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
         cells = proposal.components["together"]
         notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
     if current(context.store.state, KPCA, CLUSTER_MODEL):
         notes += parts_left(context, _embedding_after(context, models))
-    gone = sum(action.stage == SCAN for action in scanned.gone)
-    return Survey(tuple(items), gone, context.adopted, tuple(notes))
+    return Survey(tuple(items), foreseen.gone, context.adopted, tuple(notes))
+
+
+def _refused(
+    context: Context, stages: tuple[str, ...], reasons: dict[tuple[str, str], Reason]
+) -> list[str]:
+    """Return at which stages a guard would stop a run."""
+    share = context.config.guards.recompute_share
+    return [
+        f"{stage}: a run would stop here, and needs --accept-recompute"
+        for stage in stages
+        if guards.too_many(context, stage, reasons, share)
+    ]
 
 
 def _file(

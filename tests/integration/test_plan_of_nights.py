@@ -8,6 +8,7 @@ import tiny
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks
+from edited import export_text
 from running import run_jobs
 from tiny import add_images
 
@@ -112,3 +113,53 @@ def test_clusters_that_a_smaller_share_has_fitted_again_tell_from_where(lab, ref
     plan = lab.plan(**policy)
     assert reasons_of(plan)[CLUSTER, f"UPSTREAM another kmeans, {refit}"] == 4
     assert lab.run(**policy) == jobs_of(plan)
+
+
+def folder_of(lab, date):
+    return lab.folder / "DATA" / date
+
+
+def write_export(lab, date):
+    """Write an export that labels all images of a date."""
+    run = next(folder_of(lab, date).iterdir())
+    text = export_text([(path.name, "AMA") for path in sorted(run.glob("*.jpg"))], "Pattern")
+    (run / f"exp_pl_LIS_{date}_101758_SN8030_SCREEN.csv").write_bytes(text.encode("cp1252"))
+
+
+def test_a_deleted_image_has_its_date_labelled_again(lab):
+    add_images(lab.folder / "DATA", range(6, 24))
+    lab.run()
+    next(folder_of(lab, tiny.DATES[0]).rglob("*.jpg")).unlink()
+    plan = lab.plan()
+    assert (jobs_of(plan), plan.gone) == ({"annotate": 1}, 1)
+    assert lab.run() == jobs_of(plan)
+
+
+def test_new_images_have_their_date_labelled(lab):
+    add_images(lab.folder / "DATA", range(6, 7))
+    path = next(folder_of(lab, tiny.DATES[1]).rglob("*.jpg"))
+    other = folder_of(lab, "20210309") / path.parent.name
+    other.mkdir(parents=True)
+    shutil.copy(path, other / path.name.replace("0ae", "0af"))
+    plan = lab.plan()
+    told = reasons_of(plan)
+    assert told["annotate", "NEW"] == told["annotate", "INPUT new images"] == 1
+    assert lab.run()["annotate"] == jobs_of(plan)["annotate"] == 2
+
+
+def test_a_date_that_is_taken_away_and_put_back(lab):
+    for date in tiny.DATES:
+        write_export(lab, date)
+    lab.run()
+    folder, away = folder_of(lab, tiny.DATES[2]), lab.folder / "away"
+    folder.rename(away)
+    plan = lab.plan()
+    assert (jobs_of(plan), plan.gone) == ({}, 2)
+    assert lab.run() == {}
+
+    away.rename(folder)
+    plan = lab.plan()
+    assert jobs_of(plan) == {"scan": 2}
+    assert any(note.startswith("2 files have the name and the size") for note in plan.notes)
+    assert not any("new cells" in note for note in plan.notes)
+    assert lab.run() == {"scan": 1}
