@@ -224,10 +224,10 @@ def test_paper_has_no_map_and_no_word_of_how_to_move_in_it(finished, tmp_path):
     sheets = re.findall(r"@media print \{(.*?)^\}", page, re.DOTALL | re.MULTILINE)
     hidden = re.findall(r"([^{}]*)\{ display: none; \}", "".join(sheets))
     gone = {name.strip() for names in hidden for name in names.split(",")}
-    assert {".map", ".map-off", ".map-use"} <= gone
-    (words,) = re.findall(r'<span class="map-use">(.*?)</span>', page)
-    assert words.startswith("Point at a cell")
-    assert "Turn the wheel" in words
+    assert {".map", ".map-off", ".screen"} <= gone
+    of_gallery, of_map = re.findall(r'<span class="screen">(.*?)</span>', page)
+    assert "Turn the wheel" in of_map
+    assert page.count("Point at a cell") == (of_gallery + of_map).count("Point at a cell") == 2
     assert ".map-paper { display: block; }" in "".join(sheets)
     assert page.index(".map-paper { display: none; }") < page.index(
         ".map-paper { display: block; }"
