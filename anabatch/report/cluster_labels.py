@@ -45,6 +45,8 @@ def section(source: Source, population: Population | None, model: Action | None)
     counts = _count(source, population)
     axes = [axis for axis in (*AXES, "") if any(of == axis for of, _ in counts)]
     tables = [_table(axis, counts, numbers) for axis in axes]
+    # then every label spreads over the clusters as all cells do
+    alike = any(axes) and all(row.total() == population.size for row in counts.values())
     return Section(
         "clusters",
         "Clusters and labels",
@@ -56,10 +58,11 @@ def section(source: Source, population: Population | None, model: Action | None)
             "total": population.size,
             "without": population.without,
             "tables": tables,
+            "alike": alike,
             "plots": [
                 _heat_map(table, numbers)
                 for table in tables
-                if table["axis"] and (len(table["rows"]) > 1 or len(axes) == 1)
+                if table["axis"] and not alike and (len(table["rows"]) > 1 or len(axes) == 1)
             ],
         },
     )

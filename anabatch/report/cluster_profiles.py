@@ -42,15 +42,17 @@ def section(source: Source, population: Population | None) -> Section:
     tested, groups = _test(source, population)
     common = _common(source, population)
     significant = [one for one in tested if one.q < _SIGNIFICANT]
+    rows = [
+        _profile(source, number, members, significant, common)
+        for number, members in sorted(population.clusters.items())
+    ]
     return Section(
         "profiles",
         "What is in the clusters",
         "cluster_profiles.html",
         {
-            "rows": [
-                _profile(source, number, members, significant, common)
-                for number, members in sorted(population.clusters.items())
-            ],
+            "rows": rows,
+            "labelled": any(row["labels"] or row["enriched"] for row in rows),
             "common": sorted(common),
             "groups": groups,
             "few": groups < _FEW_GROUPS,

@@ -47,9 +47,19 @@ def section(source: Source, population: Population | None, model: Action | None)
             "fitted": model.components["mean_squared_distance"] ** 0.5,
             "rows": rows[:_ROWS],
             "more": max(0, len(rows) - _ROWS),
+            "seen_before": _seen_before(source, population),
             "shifted": sum(row["shifted"] for row in rows),
             "plot": _plot(rows[:_ROWS][::-1], numbers) if len(rows) > 1 else None,
         },
+    )
+
+
+def _seen_before(source: Source, population: Population) -> list[str]:
+    """Return the dates without a row of which pictures, first seen elsewhere, have cells in a cluster."""
+    clustered = {image for members in population.clusters.values() for image in members.images}
+    dates = {scan.date for scan in source.scans if scan.components["image_id"] in clustered}
+    return sorted(
+        date.isoformat() if date else "undated" for date in dates - population.dates.keys()
     )
 
 

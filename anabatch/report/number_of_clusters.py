@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anabatch.report.source import Source
+    from anabatch.report.tried import Making
     from anabatch.store.actions import Action
 
 _TITLE = "How many clusters"
@@ -39,7 +41,8 @@ _TITLE = "How many clusters"
 def section(source: Source, name: str) -> Section:
     """Draw the newest study of a model's number of clusters."""
     study = source.generation("choice", name)
-    part = "" if name == CLUSTER_MODEL else f" --name {name}"
+    own = name != CLUSTER_MODEL
+    part = f" --name {name}" if own else ""
     if study is None:
         return Section(
             "number",
@@ -48,7 +51,7 @@ def section(source: Source, name: str) -> Section:
             absent="No numbers of clusters were tried yet.",
             command=f"anabatch cluster{part} --choose-k 2..12",
         )
-    model = source.model(study)
+    model, tried = source.model(study), tried_on(source, study)
     arrays = _completed(model)
     facts = study.components
     images = facts.get("images")  # in older studies cells were resampled
@@ -64,7 +67,8 @@ def section(source: Source, name: str) -> Section:
         {
             "run": study.run,
             "cells": int(facts["scored"]),
-            "tried": (tried := tried_on(source, study)),
+            "tried": tried,
+            "own": own,
             "components": tried and components_used(source, study, tried.components),
             "images": images,
             "images_features": facts.get("images_features"),
@@ -72,6 +76,7 @@ def section(source: Source, name: str) -> Section:
             "drawn": drawn,
             "suggested": facts["suggested"],
             "knee": facts["knee"],
+            "next": _next(study, tried),
             "rises": facts["rises"],
             "stable": STABLE,
             "any_stable": bool((arrays["agreement"] >= STABLE).any()),
@@ -89,6 +94,17 @@ def section(source: Source, name: str) -> Section:
         mark="not of these clusters" if apart else "old clusters",
         command=f"anabatch cluster{part} --choose-k {_span(arrays)}{_kept(source, study)}",
     )
+
+
+def _next(study: Action, tried: Making | None) -> str:
+    """Return the command that makes as many clusters as are suggested, or the key that says so."""
+    name, k = study.unit.split("/")[1], study.components["suggested"]
+    if name == CLUSTER_MODEL:
+        return f"cluster.k = {k}"
+    words = ["anabatch", "cluster", "--name", name]
+    if tried is not None:
+        words += ["--where", tried.where, "--method", tried.method]
+    return shlex.join([*words, "--k", str(k)])
 
 
 def _span(arrays: dict[str, NDArray[Any]]) -> str:

@@ -1,6 +1,9 @@
 """What the report tells of clusters: profiles, enriched labels, drift, numbers of clusters, parts."""
 
+import datetime as dt
 import re
+import shlex
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +14,7 @@ from anabatch.clustering.scoring import KScores
 from anabatch.config import ReportConfig
 from anabatch.errors import ConfigurationError
 from anabatch.report import (
+    cluster_labels,
     cluster_parts,
     cluster_profiles,
     drift,
@@ -24,6 +28,7 @@ from anabatch.report.source import Source
 from anabatch.report.templating import environment
 from anabatch.stages import choose_k
 from anabatch.stages.population import Generation
+from anabatch.store.recipes import Recipe
 
 
 def source_of(laboratory):
@@ -77,6 +82,28 @@ def test_labels_that_all_cells_have_tell_nothing(full):
     assert facts["common"] == ["golgi"]
     named = {one["label"] for row in facts["rows"] for one in row["labels"]}
     assert named <= {"a0", "a1"}
+
+
+def test_where_all_cells_have_the_same_labels_tables_of_labels_are_left_out(full):
+    source = source_of(full)
+    model, population = source.generation("kmeans"), population_of(source)
+    alike = (("pattern", "golgi"), ("class", "Golgi"), ("status", "positive"))
+    source.__dict__["labels"] = dict.fromkeys(source.images, alike)
+    profiles = cluster_profiles.section(source, population)
+    labels = cluster_labels.section(source, population, model)
+    assert labels.facts["plots"] == []
+    assert "there is no heat map of it" in render(labels)
+    page = render(profiles)
+    assert "All cells have Golgi, golgi, and no other label" in page
+    assert '<th scope="col">enriched</th>' not in page
+    assert page.count("<td") == 8 * 3
+    first = next(iter(source.images))
+    source.__dict__["labels"] |= {first: (*alike, ("pattern", "giantin"))}
+    assert cluster_labels.section(source, population, model).facts["plots"] != []
+    page = render(cluster_profiles.section(source, population))
+    assert '<th scope="col">enriched</th>' in page
+    assert "no other label" not in page
+    assert page.count("<td") == 10 * 3
 
 
 def test_a_label_is_tested_by_groups_and_not_by_cells(full):
@@ -165,6 +192,28 @@ def test_distances_of_dates_and_of_the_fit_are_of_one_measure(full):
     assert "mean distance to centre" not in render(section)
 
 
+def test_dates_of_pictures_that_were_seen_elsewhere_are_named(full, paths):
+    source = source_of(full)
+    model, population = source.generation("kmeans"), population_of(source)
+    day, other = dt.date(2024, 1, 2), dt.date(2024, 1, 3)
+    every, of_images = population.dates, population.images
+    every[day], every[other] = every.pop(None), Counter()
+    population.squares[day], of_images[day] = population.squares.pop(None), of_images.pop(None)
+    section = drift.section(source, population, model)
+    assert section.facts["seen_before"] == []
+    assert "no row" not in render(section)
+    del every[other]
+    section = drift.section(source, population, model)
+    assert section.facts["seen_before"] == ["2024-01-03"]
+    assert "1 date has no other pictures with clustered cells, and no row: 2024-01-03." in render(
+        section
+    )
+    for members in population.clusters.values():  # of a part without a picture of that date
+        for path in paths[2:]:
+            members.images.pop(full.image(path).components["image_id"], None)
+    assert drift.section(source, population, model).facts["seen_before"] == []
+
+
 def test_sizes_of_the_fit_are_by_number(full):
     source = source_of(full)
     model = source.generation("kmeans")
@@ -206,6 +255,25 @@ def test_what_spoke_for_numbers_of_clusters_is_drawn_twice(full):
     assert facts["left_out"] == [[5, "too few <b>"]]
     assert facts["redrawn"] == [[3, 1], [4, 2]]
     assert facts["rows"][3]["silhouette"] is None
+
+
+def test_the_command_that_makes_the_suggested_number_can_be_given_to_a_shell(full):
+    study(full)
+    source = source_of(full)
+    page = render(number_of_clusters.section(source, "archive"))
+    assert "<code>cluster.k = 2</code>" in page
+    where = "label = 'x' AND date < DATE '2024-01-03' -- $HOME `ls`"
+    recipe = Recipe("cluster", 1, {"where": where, "components": 4, "method": "mixture"})
+    study(full, "mine")
+    (found,) = [a for a in full.state.stage("model") if a.unit == "choice/mine/000001"]
+    known = replace(found, components=found.components | {"settings": recipe.digest})
+    full.state.put([recipe.action("run-1"), known])
+    told = number_of_clusters.section(source, "mine").facts["next"]
+    given = ["--name", "mine", "--where", where, "--method", "mixture", "--k", "2"]
+    assert shlex.split(told) == ["anabatch", "cluster", *given]
+    full.state.put([found])  # and of one that nobody knows the making of
+    told = number_of_clusters.section(source, "mine").facts["next"]
+    assert told == "anabatch cluster --name mine --k 2"
 
 
 def test_a_small_stable_cluster_is_told_of_where_mean_silhouettes_prefer_another_number(full):

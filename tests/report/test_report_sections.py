@@ -331,7 +331,7 @@ def test_the_log_keeps_every_warning(finished):
 def test_heat_maps_name_labels_with_all_their_cells(full, monkeypatch):
     source = source_of(full)
     model = source.generation("kmeans")
-    named = {}
+    named: dict[str, int] = {}
 
     def record(axes, names, counts):
         del axes
