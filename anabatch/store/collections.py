@@ -117,7 +117,7 @@ class StoreTable:
             except duckdb.Error as error:
                 if failures:  # DuckDB has wrapped what a part raised
                     raise failures[0] from None
-                raise explained(error, str(where), self.name, self.schema.names) from error
+                raise explained(error, str(where), self.name, self.schema) from error
         return found.cast(self.schema)
 
     def _stream(self, failures: list[Exception]) -> Iterator[pa.RecordBatch]:

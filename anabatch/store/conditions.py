@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from anabatch.errors import ConfigurationError
+from anabatch.store.wrong_kinds import bare_words, explain_kinds, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
 _ALONE: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,
@@ -177,9 +180,7 @@ def _of_the_clock(condition: dict[str, Any], functions: set[str]) -> list[str]:
     return found
 
 
-def explained(
-    error: duckdb.Error, where: str, over: str, columns: Sequence[str]
-) -> ConfigurationError:
+def explained(error: duckdb.Error, where: str, over: str, columns: pa.Schema) -> ConfigurationError:
     """Return what is wrong with a condition: in a line, then what to do.
 
     Parameters
@@ -189,8 +190,8 @@ def explained(
     where : str
     over : str
         What it was evaluated over.
-    columns : sequence of str
-        Names that it could use; they are told, and last, where it uses another.
+    columns : pyarrow.Schema
+        What it could name; the names are told, and last, where it uses another.
 
     Returns
     -------
@@ -200,15 +201,29 @@ def explained(
     reason = (first[2] or first[0]).rstrip(".")
     remedy = _AS_BEHIND_WHERE if isinstance(error, duckdb.ParserException) else ""
     if unknown := _NO_COLUMN.search(str(error)):
-        reason, remedy = _of_no_column(unknown[1], where, columns)
+        reason, remedy = _of_no_column(unknown[1], where, columns.names)
     elif _OF_MANY_ROWS.search(reason):
         what = f"{where!r} asks for many rows at once, and a condition sees one alone"
         return ConfigurationError(what, _AS_BEHIND_WHERE)
+    elif remedy and "unterminated" in reason:
+        remedy = "Text goes in straight single quotes, and one inside of it is written twice: 'L''autre'."
     elif remedy and "syntax error" not in reason:  # DuckDB tells how it looks at a condition
         return ConfigurationError(
             f"{where!r} is no condition over {over}, or more than one", remedy
         )
+    elif remedy and (words := _words_of_sql(where, columns.names)):
+        remedy = f'{words[0]} is a word of SQL: for the column write "{words[0]}".'
+    elif told := explain_kinds(reason, where, columns):
+        reason, remedy = told
     return ConfigurationError(f"{reason}: {where!r} cannot be evaluated over {over}", remedy)
+
+
+def _words_of_sql(where: str, columns: Sequence[str]) -> list[str]:
+    """Return the columns that a condition names without quotes, and has to name in double ones."""
+    query = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+    with alone() as connection:
+        reserved = {word for (word,) in connection.execute(query).fetchall()}
+    return [name for name in columns if name.lower() in reserved & bare_words(where)]
 
 
 def _of_no_column(name: str, where: str, columns: Sequence[str]) -> tuple[str, str]:
@@ -216,14 +231,14 @@ def _of_no_column(name: str, where: str, columns: Sequence[str]) -> tuple[str, s
     every = f"The columns are {', '.join(columns)}."
     bare = name.strip(_CURLY)
     if bare != name:
-        return f"{name} is not in straight quotes", f"Text goes in single ones: '{bare}'."
+        return f"{name} is not in straight quotes", f"Text goes in single ones: {quoted(bare)}."
     nearest = _nearest(name, columns)
     meant = f"The nearest {'are' if len(nearest) > 1 else 'is'} {', '.join(nearest)}. "
     meant = meant if nearest else ""
     if f'"{name}"' in where:
         reason = f"{name!r} in double quotes is a column, and there is none of this name"
-        return reason, f"{meant}Text goes in single quotes: '{name}'.\n{every}"
-    text = "" if nearest else f"Text goes in single quotes: '{name}'. "
+        return reason, f"{meant}Text goes in single quotes: {quoted(name)}.\n{every}"
+    text = "" if nearest else f"Text goes in single quotes: {quoted(name)}. "
     return f"there is no column {name!r}", f"{(meant + text).rstrip()}\n{every}"
 
 

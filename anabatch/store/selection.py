@@ -76,7 +76,7 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
         except duckdb.Error as error:
             if failures:  # DuckDB has wrapped what a part raised
                 raise failures[0] from None
-            raise explained(error, where, "the cells", selection_columns()) from error
+            raise explained(error, where, "the cells", _columns()) from error
     return selected
 
 
@@ -103,9 +103,13 @@ def _places(
 
 def selection_columns() -> list[str]:
     """Return the names that a condition may use."""
-    cells = table_schema(CELLS, derived=False).names
-    images = [field.name for field in _image_schema()]
-    return [*cells, *(name for name in images if name != "image_id"), "label"]
+    return list(_columns().names)
+
+
+def _columns() -> pa.Schema:
+    images = [field for field in _image_schema() if field.name != "image_id"]
+    label = pa.field("label", pa.string())
+    return pa.schema([*table_schema(CELLS, derived=False), *images, label])
 
 
 def _cell_columns(where: str) -> list[str]:

@@ -304,6 +304,23 @@ def test_a_name_that_is_no_column_is_told_before_those_that_are(made, where, wha
     assert bool(columns) == ("column" in what)
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (
+            "labels = 'golgi'",
+            r"labels is a list.*list_contains\(labels, 'golgi'\), or label = 'golgi'",
+        ),
+        ("label = 'golgi' AND group = '1'", 'group is a word of SQL: for the column write "group"'),
+        ("label = 'golgi' AND well = 3", "well is a text.*single quotes, as: well = '...'"),
+        ('label = "L\'autre"', "Text goes in single quotes: 'L''autre'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_with_what_to_write(made, where, words):
+    with pytest.raises(ConfigurationError, match=words):
+        chosen(made, where)
+
+
 def test_names_of_this_process_and_files_are_out_of_reach(made, tmp_path):
     (tmp_path / "x.csv").write_text("a\n1\n")
     for where in (f"area_px IN (FROM '{tmp_path}/x.csv')", "getenv('HOME') <> ''"):
