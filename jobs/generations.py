@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anabatch.compute import flat, gather, task
 from anabatch.errors import PopulationError
 from anabatch.stages import pilots
+from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.population import Application, Generation, Source
 from anabatch.store.attempts import Place
 from anabatch.store.generations import current, generations, last_number
@@ -204,7 +205,8 @@ def fit(
     why = str(reason) if reason else "it was asked for"
     cells = sum(generation.rows.values())
     if cells < least:
-        text = f"{job}: waits for more cells: there are {cells}, and it takes {least}"
+        model = current(context.store.state, generation.kind, generation.name)
+        text = f"{job}: {waits(context, model, generation.settings, cells, least)}"
         say.warn("too_few", text, job=job, cells=cells, least=least)
         return False
     if standing.adopt(
@@ -223,6 +225,30 @@ def fit(
     reasons = {identity: reason} if reason else {}
     context.store.state.put(standing.with_reasons(fitted.actions, reasons))
     return True
+
+
+def waits(context: Context, model: Action | None, settings: str, cells: int, least: int) -> str:
+    """Say that there are too few cells to fit a model, what holds until then, and what to do.
+
+    Parameters
+    ----------
+    context : Context
+    model : Action or None
+        The current generation.
+    settings : str
+        Digest of the recipe by which another would be fitted.
+    cells, least : int
+        How many there are, and how many it takes.
+    """
+    text = f"waits for more cells: there are {cells:,}, and it takes {least:,}"
+    if model is None:
+        return text
+    number = model.components["generation"]
+    if model.fact("settings") == settings and not context.damage(model.part):
+        return f"{text}. Until then generation {number} goes on, and takes new cells in"
+    text += f". Until then generation {number} stays as it is, without new cells"
+    of_clusters = model.unit.startswith(f"{CLUSTERS}/")
+    return f"{text}. A lower cluster.k takes fewer" if of_clusters else text
 
 
 def drop_damaged(context: Context, model: Action) -> None:

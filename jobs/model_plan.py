@@ -12,7 +12,7 @@ from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL,
 from anabatch.store.recipes import Cause, Reason, difference
 
 from . import cluster, embed
-from .generations import Kind, applications, reason_to_fit, rows_of, sources, usable
+from .generations import Kind, applications, reason_to_fit, rows_of, sources, usable, waits
 from .put_back import restorable
 
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ class ModelPlan:
         Whether it fits another.
     entries : tuple of Entry
         The model if it is fitted or taken up again, and then the parts that are put through it.
+    waits : str
+        What is said where it should be fitted and there are too few cells; empty if it is not so.
     """
 
     model: Action | None
     fits: bool
     entries: tuple[Entry, ...]
+    waits: str = ""
 
     @property
     def is_due(self) -> bool:
@@ -129,13 +132,16 @@ def plan_models(context: Context, *, moving: bool) -> tuple[ModelPlan, ...]:
 
 def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
     kind, found = subject.kind, subject.found
-    reason = reason_to_fit(context, kind, found) if rows_of(found) >= kind.least else None
+    reason = reason_to_fit(context, kind, found)
+    few = rows_of(found) < kind.least
+    told = _waits(context, kind, found) if reason and few else ""
+    reason = None if few else reason
     again = restorable(context, kind, found) if reason else None
     model = again or usable(context, kind)
     parts = _applied(context, subject, model) if model else ()
     moving = moving or any(part.reason.cause == Cause.NEW for part in parts)
     if reason is None or (reason.cause == Cause.INPUT and moving):
-        return ModelPlan(model, fits=False, entries=parts)
+        return ModelPlan(model, fits=False, entries=parts, waits=told)
     if again:
         number = again.components["generation"]
         detail = f"{reason.detail}; generation {number} is taken up again".removeprefix("; ")
@@ -143,6 +149,16 @@ def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
         return ModelPlan(model, fits=False, entries=(fit, *parts))
     parts = _all(context, subject, f"another {kind.kind}{_how(context, kind, reason)}")
     return ModelPlan(None, fits=True, entries=(_fit(kind, reason), *parts))
+
+
+def _waits(context: Context, kind: Kind, found: tuple[Source, ...]) -> str:
+    """Say that there are too few cells; nothing where no model is there that they could have had."""
+    model = current(context.store.state, kind.kind, kind.name)
+    if model is None and not found:
+        return ""
+    job = cluster.JOB.name if kind.kind == CLUSTERS else embed.JOB.name
+    said = waits(context, model, kind.recipe.digest, rows_of(found), kind.least)
+    return f"{job}: {said}"
 
 
 def _how(context: Context, kind: Kind, reason: Reason) -> str:
@@ -164,7 +180,7 @@ def _clusters_on_another(context: Context, found: tuple[Source, ...]) -> ModelPl
     recipe = cluster_recipe(config, str(before.models["embedding"]) if before else "")
     kind = Kind(CLUSTERS, CLUSTER_MODEL, recipe, config.refit_share, least=config.k)
     if rows_of(found) < kind.least:
-        return ModelPlan(None, fits=False, entries=())
+        return ModelPlan(None, fits=False, entries=(), waits=_waits(context, kind, found))
     reason = Reason(Cause.NEW)
     if model:
         other = difference(before, recipe)

@@ -135,6 +135,7 @@ def survey(context: Context) -> Survey:
         stages = {item.stage for item in items}
         if not any(model.is_due for model in models) and stages & {SEGMENT, CELLS, FEATURIZE}:
             notes += first_models(context)
+    notes += [model.waits for model in models if model.waits]
     items += [Planned(*entry) for model in models for entry in model.entries]
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
     notes += forecast(context, outlook(context, foreseen, images), due)

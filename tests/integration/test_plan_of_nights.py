@@ -163,3 +163,20 @@ def test_a_date_that_is_taken_away_and_put_back(lab):
     assert any(note.startswith("2 files have the name and the size") for note in plan.notes)
     assert not any("new cells" in note for note in plan.notes)
     assert lab.run() == {"scan": 1}
+
+
+def test_more_clusters_than_cells_are_waited_for_in_plan_and_run(lab):
+    many = {"cluster": {"k": 5000}}
+    says = (
+        "cluster: waits for more cells: there are 36, and it takes 5,000. Until then generation 1 "
+        "stays as it is, without new cells. A lower cluster.k takes fewer"
+    )
+    plan = lab.plan(**many)
+    assert (plan.items, plan.notes) == ((), (says,))
+    events = run_jobs(lab.config(**many), tiny)
+    assert [told["message"] for told in events if told["event"] == "too_few"] == [says]
+
+    both = {"cluster": {"k": 5000}, "embed": {"gamma": 0.5}}
+    plan = lab.plan(**both)
+    assert (jobs_of(plan), plan.notes) == ({EMBED: 3, MODEL: 1}, (says,))
+    assert lab.run(**both) == jobs_of(plan)
