@@ -25,7 +25,7 @@ from anabatch.report.figures import (
 )
 from anabatch.report.footing import components_used
 from anabatch.report.section import Section
-from anabatch.report.tried import differences, tried_on
+from anabatch.report.tried import differences, made_of, tried_on
 from anabatch.store.live import CLUSTER_MODEL
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anabatch.store.actions import Action
 
 _TITLE = "How many clusters"
+_OBEYED = frozenset('"$`\\!')  # within double quotes of a shell
 
 
 def section(source: Source, name: str) -> Section:
@@ -76,7 +77,7 @@ def section(source: Source, name: str) -> Section:
             "drawn": drawn,
             "suggested": facts["suggested"],
             "knee": facts["knee"],
-            "next": _next(study, tried),
+            "next": _next(source, study, tried),
             "rises": facts["rises"],
             "stable": STABLE,
             "any_stable": bool((arrays["agreement"] >= STABLE).any()),
@@ -96,15 +97,27 @@ def section(source: Source, name: str) -> Section:
     )
 
 
-def _next(study: Action, tried: Making | None) -> str:
-    """Return the command that makes as many clusters as are suggested, or the key that says so."""
+def _next(source: Source, study: Action, tried: Making | None) -> str:
+    """Return the command that makes as many clusters as are suggested, or the key that says so.
+
+    A name knows its condition and its method: they stand there where they are others.
+    """
     name, k = study.unit.split("/")[1], study.components["suggested"]
     if name == CLUSTER_MODEL:
         return f"cluster.k = {k}"
-    words = ["anabatch", "cluster", "--name", name]
-    if tried is not None:
-        words += ["--where", tried.where, "--method", tried.method]
-    return shlex.join([*words, "--k", str(k)])
+    model = source.generation("kmeans", name)
+    made = made_of(model) if model else None
+    command = f"anabatch cluster --name {shlex.quote(name)}"
+    if tried and (made is None or made.where != tried.where):
+        command += f" --where {_quoted(tried.where)}"
+    if tried and (made is None or made.method != tried.method):
+        command += f" --method {shlex.quote(tried.method)}"
+    return f"{command} --k {k}"
+
+
+def _quoted(text: str) -> str:
+    """Return a condition as one word of a shell: in double quotes, where nothing in them is obeyed."""
+    return shlex.quote(text) if _OBEYED & set(text) else f'"{text}"'
 
 
 def _span(arrays: dict[str, NDArray[Any]]) -> str:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-import shlex
+import subprocess
 from collections import Counter
 from dataclasses import replace
 
@@ -257,23 +257,51 @@ def test_what_spoke_for_numbers_of_clusters_is_drawn_twice(full):
     assert facts["rows"][3]["silhouette"] is None
 
 
-def test_the_command_that_makes_the_suggested_number_can_be_given_to_a_shell(full):
+def test_the_configuration_makes_the_suggested_number_for_the_whole_archive(full):
     study(full)
-    source = source_of(full)
-    page = render(number_of_clusters.section(source, "archive"))
+    page = render(number_of_clusters.section(source_of(full), "archive"))
     assert "<code>cluster.k = 2</code>" in page
-    where = "label = 'x' AND date < DATE '2024-01-03' -- $HOME `ls`"
+
+
+@pytest.mark.parametrize(
+    ("where", "word"),
+    [
+        (
+            "label = 'x' AND date < DATE '2024-01-03'",
+            "\"label = 'x' AND date < DATE '2024-01-03'\"",
+        ),
+        ("label = 'x' -- $HOME `ls`", None),
+        ("\"label\" = 'a!b' \\", None),
+    ],
+)
+def test_the_command_that_makes_the_suggested_number_can_be_given_to_a_shell(
+    full, where, word, monkeypatch
+):
+    monkeypatch.setattr(number_of_clusters, "_plot", lambda *_: None)
+    source = source_of(full)
     recipe = Recipe("cluster", 1, {"where": where, "components": 4, "method": "mixture"})
     study(full, "mine")
     (found,) = [a for a in full.state.stage("model") if a.unit == "choice/mine/000001"]
     known = replace(found, components=found.components | {"settings": recipe.digest})
+
+    def told():
+        return number_of_clusters.section(source, "mine").facts["next"]
+
+    assert told() == "anabatch cluster --name mine --k 2"  # nobody knows how it was made
     full.state.put([recipe.action("run-1"), known])
-    told = number_of_clusters.section(source, "mine").facts["next"]
     given = ["--name", "mine", "--where", where, "--method", "mixture", "--k", "2"]
-    assert shlex.split(told) == ["anabatch", "cluster", *given]
-    full.state.put([found])  # and of one that nobody knows the making of
-    told = number_of_clusters.section(source, "mine").facts["next"]
-    assert told == "anabatch cluster --name mine --k 2"
+    said = subprocess.run(  # noqa: S603 -- a shell is what it is for
+        ["/bin/sh", "-c", f"printf '%s\\0' {told()}"], capture_output=True, check=True
+    )
+    assert said.stdout.decode().split("\0")[:-1] == ["anabatch", "cluster", *given]
+    assert word is None or word in told()
+    model = source.generation("kmeans")
+    facts = model.components | {"where": where, "method": "mixture"}
+    full.state.put([replace(model, unit="kmeans/mine/000001", components=facts)])
+    assert told() == "anabatch cluster --name mine --k 2"
+    facts |= {"method": "kmeans"}
+    full.state.put([replace(model, unit="kmeans/mine/000001", components=facts)])
+    assert told() == "anabatch cluster --name mine --method mixture --k 2"
 
 
 def test_a_small_stable_cluster_is_told_of_where_mean_silhouettes_prefer_another_number(full):
