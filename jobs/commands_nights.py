@@ -77,6 +77,8 @@ def explain(
 
 
 def _plain(found: Survey) -> dict[str, object]:
+    from .plan import UNITS
+
     return {
         "counts": [
             {
@@ -84,6 +86,7 @@ def _plain(found: Survey) -> dict[str, object]:
                 "cause": reason.cause.value,
                 "detail": reason.detail,
                 "actions": number,
+                "unit": UNITS[stage][1],
             }
             for stage, reason, number in found.counts()
         ],
@@ -104,17 +107,26 @@ def _print_survey(found: Survey) -> None:
 
 
 def _print_actions(found: Survey) -> None:
+    from .plan import UNITS
+
     console = screen()
     table = Table("stage", "why", "detail", "actions", title="what the next run would do")
     table.columns[-1].justify = "right"
     for stage, reason, number in found.counts():
-        table.add_row(stage, reason.cause.value, reason.detail, f"{number:,}")
-    console.print(table, markup=False)
+        many = _counted(number, *UNITS[stage])
+        table.add_row(stage, reason.cause.value, reason.detail, many)
+    if found.items:
+        console.print(table, markup=False)
     if found.gone:
-        console.print(f"{found.gone} images are no longer there", markup=False)
-    if found.adopted:
-        text = f"{found.adopted} finished parts of an earlier run would be taken over"
+        text = f"{_counted(found.gone, 'image is', 'images are')} no longer there"
         console.print(text, markup=False)
+    if found.adopted:
+        many = _counted(found.adopted, "finished part", "finished parts")
+        console.print(f"{many} of an earlier run would be taken over", markup=False)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _print_steps(steps: list[Step], *, with_next: bool) -> None:

@@ -13,7 +13,9 @@ from anabatch.store.generations import current
 from anabatch.store.live import (
     ANNOTATE,
     CELLS,
+    CLUSTER,
     CLUSTER_MODEL,
+    EMBED,
     FEATURIZE,
     MODEL,
     SCAN,
@@ -35,6 +37,19 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+UNITS = {
+    SCAN: ("file", "files"),
+    ANNOTATE: ("date", "dates"),
+    SEGMENT: ("image", "images"),
+    CELLS: ("image", "images"),
+    FEATURIZE: ("image", "images"),
+    MODEL: ("model", "models"),
+    EMBED: ("part of cells", "parts of cells"),
+    CLUSTER: ("part of cells", "parts of cells"),
+}
+"""What a plan counts, by stage: one, and several."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """One action that the next run would do.
@@ -47,6 +62,9 @@ class Planned:
     archive : str
     date : datetime.date or None
     reason : Reason
+    number : int
+        What it counts for in the unit of its stage: features that are described part by part count
+        for the images of the part, as those do that follow from a segmentation.
     """
 
     stage: str
@@ -54,6 +72,7 @@ class Planned:
     archive: str
     date: dt.date | None
     reason: Reason
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,11 +96,13 @@ class Survey:
     notes: tuple[str, ...]
 
     def counts(self) -> list[tuple[str, Reason, int]]:
-        """Return stage, reason and number of actions, in the order of the data's way.
+        """Return stage, reason and number of actions in the stage's unit, in the order of the data's way.
 
         What a reason says of one unit alone, as its size or its part, is left to the items.
         """
-        found = Counter((item.stage, _without_unit(item.reason)) for item in self.items)
+        found: Counter[tuple[str, Reason]] = Counter()
+        for item in self.items:
+            found[item.stage, _without_unit(item.reason)] += item.number
         return [(stage, reason, number) for (stage, reason), number in found.items()]
 
 
@@ -123,7 +144,8 @@ def survey(context: Context) -> Survey:
     images = segment.plan(context)
     features = featurize.plan(context)
     of_new = (Planned(ANNOTATE, *of) for of in labels_of_new_files(context, foreseen, labels))
-    items = [*files, *_of_labels(labels), *of_new, *_of_images(images), *_of_features(features)]
+    items = [*files, *_of_labels(labels), *of_new, *_of_images(images)]
+    items += _of_features(context, features)
     reasons = labels.reasons | images.reasons | features.reasons
     notes += _refused(context, (ANNOTATE, SEGMENT, CELLS, FEATURIZE), reasons)
     models: tuple[ModelPlan, ...] = ()
@@ -186,10 +208,12 @@ def _of_images(plan: segment.ImagePlan) -> Iterator[Planned]:
             yield Planned(stage, image, batch.archive, batch.date, reason)
 
 
-def _of_features(plan: featurize.FeaturizePlan) -> Iterator[Planned]:
+def _of_features(context: Context, plan: featurize.FeaturizePlan) -> Iterator[Planned]:
+    images = Counter(action.part for action in context.store.state.stage(CELLS))
     for batch, cells in plan.batches:
         path = str(cells.path)
-        yield Planned(FEATURIZE, path, batch.archive, batch.date, plan.reasons[FEATURIZE, path])
+        reason = plan.reasons[FEATURIZE, path]
+        yield Planned(FEATURIZE, path, batch.archive, batch.date, reason, images[path])
 
 
 def _embedding_after(context: Context, models: tuple[ModelPlan, ...]) -> Action | None:

@@ -1,16 +1,19 @@
 """What a plan names is what the run after it does: night by night, stage by stage, part by part."""
 
+import json
 import shutil
 from collections import Counter
 
 import pytest
 import tiny
+from anabatch.jobs import cli
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks
 from edited import export_text
 from running import run_jobs
 from tiny import add_images
+from typer.testing import CliRunner
 
 from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SEGMENT
 
@@ -180,3 +183,32 @@ def test_more_clusters_than_cells_are_waited_for_in_plan_and_run(lab):
     plan = lab.plan(**both)
     assert (jobs_of(plan), plan.notes) == ({EMBED: 3, MODEL: 1}, (says,))
     assert lab.run(**both) == jobs_of(plan)
+
+
+def test_features_are_counted_in_images_whyever_they_are_made(lab, monkeypatch):
+    cut, described = (
+        {"segment": {"cell_diameter": 100.0}},
+        {"featurize": {"preprocessing": "keras"}},
+    )
+    assert reasons_of(lab.plan(**cut))[FEATURIZE, "UPSTREAM"] == len(IMAGES)
+    plan = lab.plan(**described)
+    assert jobs_of(plan)[FEATURIZE] == 3
+    assert {n for stage, _, n in plan.counts() if stage == FEATURIZE} == {len(IMAGES)}
+
+    next((lab.folder / "DATA").rglob("*.jpg")).unlink()
+    monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: lab.config(**cut))
+    lines = CliRunner().invoke(cli.app, ["plan"]).stdout.splitlines()
+    told = {tuple(line.strip("│").replace("│", " ").split()) for line in lines}
+    assert ("featurize", "UPSTREAM", "5", "images") in told
+    assert ("1", "image", "is", "no", "longer", "there") in told
+    assert any(words[0] == "annotate" and words[-2:] == ("1", "date") for words in told if words)
+    found = json.loads(CliRunner().invoke(cli.app, ["plan", "--json"]).stdout)
+    units = {row["stage"]: row["unit"] for row in found["counts"]}
+    assert units == {"annotate": "dates"} | dict.fromkeys([SEGMENT, CELLS, FEATURIZE], "images")
+
+
+def test_where_images_went_and_nothing_is_to_be_done_no_table_is_shown(lab, monkeypatch):
+    shutil.rmtree(folder_of(lab, tiny.DATES[0]))
+    monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: lab.config())
+    text = CliRunner().invoke(cli.app, ["plan"]).stdout
+    assert text.startswith("2 images are no longer there\n")
