@@ -33,6 +33,7 @@ from .cluster_options import (
 )
 from .exit_codes import INTERRUPTED, exit_code
 from .options import (
+    CONFIGURATION,
     ArchiveOption,
     ConfigOption,
     DateOption,
@@ -231,15 +232,17 @@ def cluster(  # noqa: PLR0913 (one argument an option)
     _perform(job, found, log_format, None, create=False, command="cluster")
 
 
+InitArgument = Annotated[Path, typer.Argument(help="Where to write it.")]
+
+
 @app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("anabatch.toml"),
-) -> None:
+def init(path: InitArgument = CONFIGURATION) -> None:
     """Write a commented configuration file."""
     from .init import write_template
 
     write_template(path)
-    typer.echo(f"wrote {path}: name your archive in it, then: anabatch run -c {path}")
+    named = "" if path == CONFIGURATION else f" -c {path}"
+    typer.echo(f"wrote {path}: name your archive in it, then: anabatch run{named}")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from .options import (
     LogOption,
     NameOption,
     StoreOption,
+    config_here,
     make_config,
 )
 from .reporter import Reporter
@@ -107,6 +108,8 @@ def _archive(
     """
     if archive is None:
         return make_config(config, None, None, name, store), None
+    if config is None and store is None:
+        config = config_here()  # whose archive the name is of
     if config is not None and name is None:
         found = make_config(config, None, None, None, store)
         if archive in {item.name for item in found.archives}:

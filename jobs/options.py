@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +22,31 @@ class LogFormat(StrEnum):
     json = "json"
 
 
+CONFIGURATION = Path("anabatch.toml")
+"""The configuration of the folder that a command is given in, as `anabatch init` writes it."""
+
+
+def config_here() -> Path | None:
+    """Return the configuration of the folder that this process is in; None where there is none."""
+    return CONFIGURATION if os.path.lexists(CONFIGURATION) else None
+
+
+def _config_or_here(context: typer.Context, named: Path | None) -> Path | None:
+    """Return the configuration that was named, or this folder's where nothing else says what is meant."""
+    # what was given stands in the parameters already: Click asks it before what was not
+    others = (context.params.get("store"), context.params.get("archive"))
+    return config_here() if named is None and others == (None, None) else named
+
+
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="A configuration file (TOML).")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        callback=_config_or_here,
+        help="A configuration file (TOML). By default anabatch.toml of this folder, "
+        "unless --store or --archive is given.",
+    ),
 ]
 ArchiveOption = Annotated[Path | None, typer.Option("--archive", help="An archive's folder.")]
 LayoutOption = Annotated[
@@ -78,14 +102,19 @@ def make_config(
     store: Path | None,
     **compute: Any,
 ) -> Config:
-    """Make the configuration of a file and of options, which go before it."""
+    """Make the configuration of a file and of options, which go before it.
+
+    Raises
+    ------
+    ConfigurationError
+        Neither a file nor a store is given, or what they say cannot be used.
+    """
     for option, value in (("--layout", layout), ("--name", name)):
         if archive is None and value is not None:
             message = f"{option} says something of --archive, which is not given"
             raise typer.BadParameter(message)
     if config is None and store is None:
-        what = "neither a configuration file nor a store was named"
-        raise ConfigurationError(what, "Give -c anabatch.toml, or --archive and --store.")
+        raise _nothing_named()
     base = load_config(config) if config else parse_config({"store": str(store)}, "--store")
     raw = base.model_dump(mode="json")
     if store is not None:
@@ -139,5 +168,13 @@ def store_path(config: Path | None, store: Path | None) -> Path:
         return store
     if config is not None:
         return load_config(config).store
-    what = "no store was named"
-    raise ConfigurationError(what, "Give --store DIR or -c anabatch.toml.")
+    raise _nothing_named()
+
+
+def _nothing_named() -> ConfigurationError:
+    what = "neither a configuration file nor a store was named"
+    if config_here():
+        return ConfigurationError(what, "Beside --archive, give -c FILE or --store DIR.")
+    what += f", and there is no {CONFIGURATION.absolute()}"
+    remedy = "Write one with `anabatch init`, or give -c FILE, or --store DIR."
+    return ConfigurationError(what, remedy)

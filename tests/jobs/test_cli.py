@@ -90,7 +90,9 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["run"], 78, "neither a configuration file nor a store"),
+        (["run"], 78, "nor a store was named, and there is no {here}/anabatch.toml. Write one"),
+        (["status"], 78, "nor a store was named, and there is no {here}/anabatch.toml. Write one"),
+        (["run", "--archive", "{data}"], 78, "there is no {here}/anabatch.toml"),
         (["run", "-c", "nowhere.toml"], 78, "anabatch init"),
         (["run", "--workers", "0"], 2, "Invalid value"),
         (["fly"], 2, "No such command"),
@@ -137,8 +139,70 @@ def test_a_mistake_ends_with_its_code_and_a_remedy(scanned, tmp_path, arguments,
     done = anabatch(*(a.format(store=store, data=data) for a in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     # the usage errors are framed and wrapped
-    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert words.format(here=tmp_path) in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def of_a_laboratory(scanned, tmp_path, monkeypatch):
+    """A folder whose anabatch.toml names the store and its archive."""
+    folder, _ = scanned
+    archive = f'[[archives]]\nname = "{folder.name}"\npath = "{folder / "DATA"}"\n'
+    text = f'store = "{folder / "store"}"\n{archive}[compute]\nscheduler = "sync"\n'
+    (tmp_path / "anabatch.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["verify"],
+        ["tables"],
+        ["versions"],
+        ["gc", "--dry-run"],
+        ["plan"],
+        ["explain", "0"],
+        ["quarantine", "ls"],
+        ["show", "acquisitions"],
+        ["scan"],
+        ["cluster"],
+        ["contact-sheet"],
+        ["contact-sheet", "--archive", "{name}"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("of_a_laboratory")
+def test_commands_take_the_configuration_of_their_folder(scanned, in_process, command):
+    arguments = [word.format(name=scanned[0].name) for word in command]
+    here = in_process(*arguments)
+    named = in_process(*arguments, "-c", "anabatch.toml")
+    assert (here.exit_code, repr(here.exception)) == (named.exit_code, repr(named.exception))
+    assert "nor a store was named" not in repr(here.exception)
+    assert not isinstance(here.exception, StoreNotFoundError)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "plan", "cluster", "contact-sheet"])
+@pytest.mark.parametrize("option", ["-c", "--store"])
+def test_what_is_named_goes_before_the_configuration_of_the_folder(
+    of_a_laboratory, in_process, command, option
+):
+    done = in_process(command, option, of_a_laboratory / "other")
+    assert str(of_a_laboratory / "other") in str(done.exception)
+
+
+def test_an_archive_of_its_own_has_no_store_in_the_configuration_of_the_folder(
+    of_a_laboratory, in_process
+):
+    done = in_process("scan", "--archive", of_a_laboratory)
+    assert "Beside --archive, give -c FILE or --store DIR." in str(done.exception)
+
+
+def test_init_names_the_file_where_it_has_to_be_named(tmp_path, monkeypatch, in_process):
+    monkeypatch.chdir(tmp_path)
+    assert in_process("init").output.endswith("then: anabatch run\n")
+    assert in_process("init", "own.toml").output.endswith("then: anabatch run -c own.toml\n")
 
 
 def test_an_ambiguous_layout_is_refused(tmp_path):
