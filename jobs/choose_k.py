@@ -18,6 +18,7 @@ from anabatch.stages import choose_k as stage
 from anabatch.stages.cluster import cluster_recipe
 from anabatch.stages.pilots import Draw
 from anabatch.stages.population import Source, read_model
+from anabatch.store.live import CLUSTER_MODEL
 
 from .cluster_part import embedding_of
 from .generations import Kind, next_generation, pilot_with_images, rows_of, sources
@@ -147,11 +148,13 @@ def _tell(context: Context, subject: Subject, choice: Action) -> None:
     which = "of the stable numbers" if facts["stable"] else _NONE_STABLE
     text = (
         f"cluster: {which} {facts['suggested']} has the largest mean silhouette, which a kind of few cells "
-        f"hardly changes; WSS bends at {facts['knee']}, which is a hint and no more. The report has the curves"
+        f"hardly changes; WSS bends at {facts['knee']}, which is a hint and no more. "
+        + (_CURVES if subject.name == CLUSTER_MODEL else "The report has the curves")
     )
     say.say("suggested", text, model=subject.name, k=facts["suggested"], knee=facts["knee"])
 
 
+_CURVES = "`anabatch report` writes a report with the curves"  # of a part, one follows by itself
 _NONE_STABLE = f"no number is stable (agreement {STABLE} or more); of all,"
 _MEASURES = (
     "squares",

@@ -18,7 +18,7 @@ from anabatch.stages.population import Generation
 def told(tmp_path):
     """Return what is said of studies, by event."""
 
-    def tell(studies, images=40):
+    def tell(studies, images=40, name="mine"):
         studies = [replace(study, groups=images) for study in studies]
         said: dict[str, list[Any]] = {}
 
@@ -32,7 +32,7 @@ def told(tmp_path):
         context = SimpleNamespace(
             store=SimpleNamespace(root=tmp_path), reporter=SimpleNamespace(say=say, warn=say)
         )
-        job._tell(context, SimpleNamespace(name="mine"), action)
+        job._tell(context, SimpleNamespace(name=name), action)
         return said
 
     return tell
@@ -50,6 +50,18 @@ def test_that_no_number_is_stable_is_said(told):
     ((text, facts),) = told([study(2, 0.1, 0.6), study(3, 0.2, 0.5)])["suggested"]
     assert text.startswith("cluster: no number is stable (agreement 0.75 or more); of all, 3 has")
     assert facts["k"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("archive", "`anabatch report` writes a report with the curves"),
+        ("mine", "The report has the curves"),  # it is written at once
+    ],
+)
+def test_where_the_curves_are_is_said(told, name, end):
+    ((text, _),) = told([study(2, 0.1, 0.8)], name=name)["suggested"]
+    assert text.endswith(f"no more. {end}")
 
 
 def test_the_best_of_the_stable_numbers_is_said(told):
