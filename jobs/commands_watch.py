@@ -92,7 +92,8 @@ def retry_items(
     reporter = Reporter(log_format.value)
     with session(found, reporter, create=False, command="quarantine retry") as context:
         number = retry(context, patterns or [])
-        text = f"the next run tries {number} items again" if number else "nothing is in quarantine"
+        items = "1 item" if number == 1 else f"{number:,} items"
+        text = f"the next run tries {items} again" if number else "nothing is in quarantine"
         reporter.say("retry", text, items=number)
 
 
@@ -115,7 +116,7 @@ def _print_status(found: Status, limit: int | None) -> None:
     console.print(_table(found, limit))
     more = len(found.days) - (limit or len(found.days))
     if more > 0:
-        say(f"and {more} more dates; --all lists them")
+        say(f"and {'1 more date' if more == 1 else f'{more:,} more dates'}; --all lists them")
     for line in _legend(found):
         say(line)
 

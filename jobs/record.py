@@ -197,7 +197,7 @@ class Record:
             started=self._started,
             ended=_now(),
             exit_code=exit_code(error, len(self.store.state.failures())),
-            error=f"{type(error).__name__}: {error}" if error is not None else None,
+            error=_told(error) if error is not None else None,
             did_something=did_something,
             version_before=self._before,
             version=self.store.version,
@@ -238,6 +238,13 @@ def _write_failures(folder: Path, actions: list[Action]) -> None:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in words; an interrupt has none of its own."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -118,6 +118,11 @@ def test_what_fits_is_tried_again_and_stays_until_it_is_mended(store, patterns, 
     assert "the next run tries it again" in invoke("ls", "--store", store).stdout
 
 
+@pytest.mark.parametrize(("pattern", "items"), [("d/torn.jpg", "1 item"), ("d/*.jpg", "3 items")])
+def test_how_many_are_tried_again_is_told(store, pattern, items):
+    assert f"the next run tries {items} again" in invoke("retry", pattern, "--store", store).output
+
+
 def test_the_labels_of_an_exports_date_are_made_again_and_stand_until_then(store):
     retry(store, "d/x.csv")
     date = open_store(store).state.get("annotate", "a/2021-12-13")

@@ -139,6 +139,16 @@ def test_a_record_that_cannot_be_written_does_not_hide_what_ended_the_run(config
     assert "No space left" in caught.value.__notes__[0]
 
 
+def test_an_interrupted_run_is_called_so(config):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(config, interrupt)
+    last = read_last(config.store).last
+    assert (last.exit_code, last.error) == (130, "interrupted")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"last": {"run": 1}}'])
 def test_a_damaged_file_of_last_runs_tells_nothing(config, text):
     perform(config)
