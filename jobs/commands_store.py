@@ -13,7 +13,7 @@ import typer
 from rich.filesize import decimal
 from rich.table import Table
 
-from anabatch.report.text import printable
+from anabatch.report.text import plural, printable
 from anabatch.store.live import CLUSTER_MODEL
 
 from .exit_codes import DISK
@@ -39,6 +39,8 @@ app = typer.Typer()
 _VERSIONS = 20
 """Versions that are listed without --all."""
 
+_TABLES = "acquisitions, annotations, annotations_history, cells or clusters."
+
 OutOption = Annotated[Path | None, typer.Option("--out", help="A .csv or .parquet file.")]
 AtOption = Annotated[int | None, typer.Option("--at", help="Version of the store.")]
 
@@ -53,8 +55,14 @@ def tables(config: ConfigOption = None, store: StoreOption = None, at: AtOption 
 
 @app.command()
 def show(  # noqa: PLR0913 (one argument an option)
-    table: Annotated[str, typer.Argument(help="acquisitions, annotations, cells or clusters.")],
-    where: Annotated[str | None, typer.Option("--where", help="A condition in SQL.")] = None,
+    table: Annotated[str, typer.Argument(help=_TABLES)],
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help="A condition in SQL; of cells also over label and labels, as of `anabatch cluster`.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=0, help="At most N rows.")] = None,
     out: OutOption = None,
     config: ConfigOption = None,
@@ -209,7 +217,7 @@ def _print_verification(found: Verification) -> None:
 
     if found.version is not None:
         say(
-            f"version {found.version}: {found.parts:,} parts, {found.files:,} files, "
+            f"version {found.version}: {plural(found.parts, 'part')}, {plural(found.files, 'file')}, "
             f"{decimal(found.size)}, of which {decimal(found.read)} were read"
         )
     if 0 < found.share < 1:
@@ -220,12 +228,13 @@ def _print_verification(found: Verification) -> None:
         say(f"  needed by: {problem.depends}")
         say(f"  {problem.remedy}")
     if found.leftovers:
-        number = len(found.leftovers)
+        parts = plural(len(found.leftovers), "part is", "parts are")
         say(
-            f"{number} parts are named by no version: unfinished, or for the next run to adopt; "
-            "`anabatch gc` takes them away in time"
+            f"{parts} named by no version: unfinished, or for the next run to adopt; "
+            "`anabatch gc` takes away in time what is not needed"
         )
-    say(f"{len(found.problems)} problems" if found.problems else "all is as it was written")
+    problems = plural(len(found.problems), "problem")
+    say(problems if found.problems else "all is as it was written")
 
 
 def _print_versions(found: list[Version]) -> None:

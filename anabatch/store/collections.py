@@ -35,6 +35,7 @@ from anabatch.store.live import (
     read_live_rows,
 )
 from anabatch.store.parts import Part
+from anabatch.store.selection import asks_for_labels, select_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,6 +131,21 @@ class StoreTable:
             raise
 
 
+class _Cells(StoreTable):
+    """The cells: a condition on them can also ask for their images' labels."""
+
+    def __init__(self, loaders: list[Callable[[], pa.Table]], collections: Collections) -> None:
+        super().__init__(CELLS, loaders)
+        self._collections = collections
+
+    def query(self, where: str | None = None, limit: int | None = None) -> pa.Table:
+        """Return the cells that a condition selects, as :func:`.selection.select_cells` has it for labels."""
+        if not where or not asks_for_labels(where):
+            return super().query(where, limit)
+        found = select_cells(self._collections, where)
+        return StoreTable(CELLS, self._collections.cell_loaders(found)).query(limit=limit)
+
+
 # What pandas would otherwise make floats or objects of where there are nulls.
 _NULLABLE = {
     pa.bool_(): pd.BooleanDtype(),
@@ -216,13 +232,15 @@ class Collections:
         makers: dict[str, Callable[[], list[Callable[[], pa.Table]]]] = {
             "acquisitions": lambda: [_Piece(_whole, self.acquisitions)],
             "annotations": self._annotations,
-            "cells": self._cells,
+            "cells": lambda: self.cell_loaders(self.cell_parts),
             "clusters": lambda: self._clusters(model),
             "annotations_history": lambda: self._annotations(history=True),
         }
         if name not in makers:
             what = f"there is no table {name!r}"
             raise ConfigurationError(what, f"The tables are {', '.join(makers)}.")
+        if name == CELLS:
+            return _Cells(makers[name](), self)
         return StoreTable(name, makers[name]())
 
     def array(self, name: str) -> da.Array:
@@ -266,7 +284,13 @@ class Collections:
         parts = live_parts(self.state, ANNOTATE)
         return [_Piece(_read_labels, self.root, live, history) for live in parts]
 
-    def _cells(self) -> list[Callable[[], pa.Table]]:
+    def cell_loaders(self, parts: list[LivePart]) -> list[Callable[[], pa.Table]]:
+        """Return what reads the live cells of parts, and what is known of their images.
+
+        Parameters
+        ----------
+        parts : list of LivePart
+        """
         return [
             _Piece(
                 read_cells,
@@ -274,7 +298,7 @@ class Collections:
                 live,
                 {image: self._first[image] for image in live.images if image in self._first},
             )
-            for live in self.cell_parts
+            for live in parts
         ]
 
     def _clusters(self, model: str) -> list[Callable[[], pa.Table]]:

@@ -84,7 +84,7 @@ def of_columns(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     if tree.get("class") == "LAMBDA" and names_label(tree["lhs"]):
-        return None
+        return {}
     return {key: of_columns(item) for key, item in tree.items()}
 
 

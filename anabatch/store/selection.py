@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from anabatch.schema import completed, table_schema
-from anabatch.store.conditions import alone, explained, holding, parsed, refuse_chance
-from anabatch.store.denials import refuse_denials
+from anabatch.store.conditions import alone, explained, holding, nodes, parsed, refuse_chance
+from anabatch.store.denials import names_label, of_columns, refuse_denials
 from anabatch.store.each_label import joins_labels, of_any_label
 from anabatch.store.live import CELLS, LivePart
 from anabatch.store.parts import Part
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from anabatch.store.collections import Collections
 
-_PLACE = ("part", "row")
-_PLACES = '"part", "row"'
+_PART = "number of the part"  # of those that are looked at together: nothing to ask for
+_PLACE = (_PART, "row")
+_PLACES = f'"{_PART}", "row"'
 _BLOCK_PARTS = 64
 """Parts whose cells a condition is evaluated over at once: what it selects of them is in memory."""
 _ANY_LABEL = "unnest(if(len(labels) = 0, [NULL], labels)) AS label"
@@ -80,6 +81,19 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
     return selected
 
 
+def asks_for_labels(where: str) -> bool:
+    """Whether a condition names `label` or `labels`; one that cannot be read does not.
+
+    Parameters
+    ----------
+    where : str
+    """
+    with alone() as connection:
+        condition = of_columns(parsed(connection, where))
+    named = {node.get("column_names", [""])[-1].lower() for node in nodes(condition)}
+    return "labels" in named or names_label(condition)
+
+
 def _places(
     connection: duckdb.DuckDBPyConnection,
     where: str,
@@ -121,7 +135,7 @@ def _cell_columns(where: str) -> list[str]:
 def _cell_schema(where: str) -> pa.Schema:
     stored = table_schema(CELLS, derived=False)
     names = dict.fromkeys(["image_id", *_cell_columns(where)])
-    places = [pa.field("part", pa.int32()), pa.field("row", pa.int64())]
+    places = [pa.field(_PART, pa.int32()), pa.field("row", pa.int64())]
     return pa.schema([*(stored.field(name) for name in names), *places])
 
 
@@ -136,7 +150,7 @@ def _stream(
             rows = live.indices()
             table = completed(CELLS, Part(root, live.path).rows(CELLS, names), names).select(names)
             table = table.take(pa.array(rows))
-            table = table.append_column("part", pa.array(np.full(len(rows), number, np.int32)))
+            table = table.append_column(_PART, pa.array(np.full(len(rows), number, np.int32)))
             table = table.append_column("row", pa.array(rows))
             yield from table.cast(schema).to_batches()
     except Exception as error:
@@ -180,7 +194,7 @@ def _age(row: dict[str, Any]) -> tuple[bool, str, str, str]:
 
 
 def _ranges(parts: list[LivePart], found: pa.Table) -> list[LivePart]:
-    numbers = found.column("part").to_numpy()
+    numbers = found.column(_PART).to_numpy()
     rows = found.column("row").to_numpy()
     order = np.lexsort((rows, numbers))
     numbers, rows = numbers[order], rows[order]

@@ -1,8 +1,10 @@
 import dask.array as da
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from making import MONDAY, acquisition_row
+from making import MONDAY, acquisition_row, annotation_row
 
 from anabatch.errors import ConfigurationError, MissingRowsError, PartCorruptError
 from anabatch.schema import table_schema, to_table
@@ -129,6 +131,38 @@ def test_a_query_selects_rows_in_the_order_of_the_store(store):
 def test_a_limit_keeps_the_first_rows(store, limit):
     cells = store.table("cells")
     assert cells.query(limit=limit).equals(cells.to_arrow().slice(0, limit))
+
+
+@pytest.mark.parametrize(
+    ("where", "cells"),
+    [
+        ("label = 'golgi' AND label = 'nucleolar'", ["image0-0", "image0-1", "image0-2"]),
+        ("list_contains(labels, 'nucleolar') AND area_px < 51", ["image0-0", "image2-0"]),
+        ("LABEL = 'golgi' OR \"row\" > 7", ["image0-0", "image0-1", "image0-2", "image2-3"]),
+        ("len(labels) = 0 AND date = DATE '2021-12-13' AND label_id = 5", ["image3-4"]),
+        ("cell_id = 'label'", []),
+    ],
+)
+def test_cells_are_found_by_their_images_labels(filled, where, cells):
+    labels = [("image0", "golgi"), ("image0", "nucleolar"), ("image2", "nucleolar")]
+    with filled.part("annotations") as part:
+        rows = [annotation_row(image, label) for image, label in labels]
+        part.rows("annotations", to_table("annotations", rows))
+        filled._take(ANNOTATE, part, [("csv", len(rows))], 20)
+    table = filled.commit().table("cells")
+    found = table.query(where)
+    assert found.column("cell_id").to_pylist() == cells
+    whole = table.to_arrow()
+    assert found.equals(whole.filter(pc.is_in(whole["cell_id"], pa.array(cells, pa.string()))))
+    assert table.query(where, limit=1).num_rows == min(len(cells), 1)
+
+
+@pytest.mark.parametrize(
+    "where", ["label <> 'golgi'", "label = 'x' AND", "label = 1 AND colour = 2"]
+)
+def test_conditions_on_labels_that_are_none_are_the_users_error(store, where):
+    with pytest.raises(ConfigurationError):
+        store.table("cells").query(where)
 
 
 def test_no_condition_is_the_whole_table(store):
