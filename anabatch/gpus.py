@@ -65,7 +65,7 @@ def require_gpus(wanted: Wanted) -> tuple[str, ...]:
     number = max(1, len(there)) if wanted == "all" else wanted
     if number <= len(there):
         return there[:number]
-    asked = "1 GPU was" if number == 1 else f"{number} GPUs were"
+    asked = "1 GPU was" if wanted == 1 else f"{wanted} GPUs were"
     here = (
         "none is here" if not there else f"{len(there)} {'is' if len(there) == 1 else 'are'} here"
     )

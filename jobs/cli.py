@@ -18,6 +18,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.errors import AnabatchError
 from anabatch.gpus import NETWORKS, for_job, without_gpus
+from anabatch.report.text import plural
 from anabatch.store.disk import disk_error
 
 from . import commands_layout, commands_look, commands_nights, commands_store, commands_watch
@@ -93,7 +94,9 @@ def _perform(
             text = f"nothing to do: store version {context.store.version} is up to date"
             reporter.say("nothing", text, version=context.store.version)
         if quarantined:
-            text = f"{quarantined} items are in quarantine; the report says why"
+            text = (
+                f"{plural(quarantined, 'item is', 'items are')} in quarantine; the report says why"
+            )
             reporter.warn("quarantine", text, items=quarantined)
     raise typer.Exit(exit_code(None, quarantined))
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from anabatch.errors import ConfigurationError
 from anabatch.named_places import writing
+from anabatch.report.text import plural
 from anabatch.store.live import CLUSTER_MODEL
 from anabatch.store.root import open_store
 
@@ -87,7 +88,7 @@ def show_table(
         return
     found = table.query(where, limit)
     _write(found, out)
-    screen().print(f"wrote {found.num_rows} rows to {out}", highlight=False)
+    screen().print(f"wrote {plural(found.num_rows, 'row')} to {out}", highlight=False)
 
 
 def _write(found: pa.Table, out: Path) -> None:

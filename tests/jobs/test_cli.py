@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,29 @@ def test_a_table_is_shown_by_a_condition(scanned, tmp_path):
     done = anabatch("show", "acquisitions", "--store", store, "--limit", 2, "--out", out)
     assert done.returncode == 0
     assert pq.read_table(out).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"), [(0, "wrote 0 rows to"), (1, "wrote 1 row to"), (2, "wrote 2 rows to")]
+)
+def test_rows_that_were_written_are_told(scanned, in_process, tmp_path, rows, told):
+    store, out = scanned[0] / "store", tmp_path / "x.csv"
+    options = ["--store", store, "--limit", rows, "--out", out]
+    assert in_process("show", "acquisitions", *options).output.startswith(told)
+    assert len(out.read_text().splitlines()) == rows + 1
+
+
+def test_the_help_of_show_names_all_tables(scanned, in_process):
+    wrong = in_process("show", "planets", "--store", scanned[0] / "store")
+    tables = str(wrong.exception).partition("The tables are ")[2].rstrip(".").split(", ")
+    words = set(re.findall(r"\w+", in_process("show", "--help").output))
+    assert len(tables) > 4
+    assert words.issuperset(tables)
+
+
+def test_a_verification_counts_in_whole_words(scanned, in_process):
+    told = in_process("verify", "--store", scanned[0] / "store").output
+    assert re.match(r"version 1: (1 part|\d+ parts), \d+ files, ", told)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +244,7 @@ def test_a_bad_image_ends_with_three(tmp_path):
         "scan", "--archive", tmp_path / "DATA", "--store", tmp_path / "s", "--scheduler", "sync"
     )
     assert done.returncode == 3
-    assert "quarantine" in done.stdout
+    assert "1 item is in quarantine; the report says why" in done.stdout
 
 
 def test_the_second_run_is_told_who_holds_the_store(scanned):
