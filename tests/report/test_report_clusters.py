@@ -94,7 +94,7 @@ def test_where_all_cells_have_the_same_labels_tables_of_labels_are_left_out(full
     assert labels.facts["plots"] == []
     assert "there is no heat map of it" in render(labels)
     page = render(profiles)
-    assert "All cells have Golgi, golgi, and no other label" in page
+    assert "All cells have Golgi, golgi, and no other pattern, antigen or class: labels tell" in page
     assert '<th scope="col">enriched</th>' not in page
     assert page.count("<td") == 8 * 3
     first = next(iter(source.images))
@@ -102,7 +102,7 @@ def test_where_all_cells_have_the_same_labels_tables_of_labels_are_left_out(full
     assert cluster_labels.section(source, population, model).facts["plots"] != []
     page = render(cluster_profiles.section(source, population))
     assert '<th scope="col">enriched</th>' in page
-    assert "no other label" not in page
+    assert "and no other" not in page
     assert page.count("<td") == 10 * 3
 
 
