@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from anabatch.errors import ConfigurationError
-from anabatch.store.actions import GONE, Action
+from anabatch.store.actions import GONE, NO_CELLS, OK, Action
 from anabatch.store.live import (
     ANNOTATE,
     CELLS,
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from anabatch.store.root import Store
 
     from .plan import Survey
+
+_FOUND_AGAIN = "it had been computed before, and was found again"
+"""Why what has no reason stands: nobody did it then."""
 
 _LEAST_DIGITS = 6
 """Digits of an image id that name it."""
@@ -167,6 +170,8 @@ def _step(store: Store, action: Action, coming: str) -> Step:
     why = action.reason or str(action.components.get(WHY, ""))
     if action.outcome == GONE and action.stage == SCAN:
         why = "its file is no longer in the archive"
+    elif not why and action.outcome in (OK, NO_CELLS):
+        why = _FOUND_AGAIN
     past = store.history(action.stage, action.unit)[:-1]
     return Step(
         stage=action.stage,

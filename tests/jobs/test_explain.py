@@ -71,6 +71,21 @@ def test_a_known_image_whose_file_waits_shows_both(nights):
         assert {"segment", "cells", "featurize", "embed"} <= {step.stage for step in steps}
 
 
+def test_what_was_put_back_was_found_again(tmp_path):
+    (path, *_) = add_images(tmp_path / "DATA", range(4))
+    config = tiny_config(tmp_path / "DATA", tmp_path / "store")
+    run_jobs(config, tiny)
+    data = path.read_bytes()
+    path.unlink()
+    run_jobs(config, tiny)
+    path.write_bytes(data)
+    run_jobs(config, tiny)
+    steps = explain(open_store(config.store), path.name)
+    again = [step.stage for step in steps if step.why.endswith("found again")]
+    assert {"segment", "cells"} <= set(again)
+    assert all(step.why for step in steps)
+
+
 def test_names_of_none_and_of_several_are_refused(nights):
     config, paths, _ = nights
     store = open_store(config.store)
