@@ -9,7 +9,7 @@ import tiny
 from anabatch.jobs import cli
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
-from cheap import cheap_networks
+from cheap import cheap_networks, draw_tiny
 from edited import export_text
 from running import run_jobs
 from tiny import add_images
@@ -212,3 +212,57 @@ def test_where_images_went_and_nothing_is_to_be_done_no_table_is_shown(lab, monk
     monkeypatch.setattr("anabatch.jobs.commands_nights.make_config", lambda *_: lab.config())
     text = CliRunner().invoke(cli.app, ["plan"]).stdout
     assert text.startswith("2 images are no longer there\n")
+
+
+def a_new_date(lab):
+    path = folder_of(lab, "20210304") / "001_SN08030" / "007_0ae00000007_1_200000007_3_14_11.jpg"
+    draw_tiny(path, 77)
+
+
+def an_image_goes(lab):
+    min(folder_of(lab, tiny.DATES[0]).rglob("*.jpg")).unlink()
+
+
+def a_date_goes(lab):
+    folder_of(lab, tiny.DATES[1]).rename(lab.folder / "away")
+
+
+def it_comes_back(lab):
+    (lab.folder / "away").rename(folder_of(lab, tiny.DATES[1]))
+
+
+def an_export_comes(lab):
+    write_export(lab, tiny.DATES[2])
+
+
+def nothing(_):
+    pass
+
+
+OTHER_KERNEL = {"embed": {"gamma": 0.5}}
+LARGER_CELLS = {"segment": {"cell_diameter": 100.0}}
+OTHER_FEATURES = {"featurize": {"preprocessing": "keras"}}
+
+NIGHTS = [
+    (nothing, {}, set()),
+    (a_new_date, {}, {"segment", EMBED, CLUSTER}),
+    (an_image_goes, {}, set()),
+    (nothing, OTHER_KERNEL, set()),
+    (a_date_goes, OTHER_KERNEL, set()),
+    (it_comes_back, {}, set()),
+    (an_export_comes, {}, set()),
+    (nothing, LARGER_CELLS, {EMBED, CLUSTER}),
+    (nothing, {}, set()),
+    (nothing, OTHER_FEATURES, {EMBED, CLUSTER, MODEL}),
+    (nothing, {}, set()),
+]
+"""What happens, the parameters of the night, and what follows from pictures that nobody has seen yet."""
+
+
+def test_what_is_planned_is_done_and_nothing_else(lab):
+    """Night by night; what follows from new cells is not known in number, and told in notes."""
+    for number, (happens, sections, follows) in enumerate(NIGHTS):
+        happens(lab)
+        plan = lab.plan(**sections)
+        done = lab.run(**sections)
+        assert done.keys() == jobs_of(plan).keys() | follows, (number, happens.__name__)
