@@ -94,7 +94,9 @@ def test_where_all_cells_have_the_same_labels_tables_of_labels_are_left_out(full
     assert labels.facts["plots"] == []
     assert "there is no heat map of it" in render(labels)
     page = render(profiles)
-    assert "All cells have Golgi, golgi, and no other pattern, antigen or class: labels tell" in page
+    assert (
+        "All cells have Golgi, golgi, and no other pattern, antigen or class: labels tell" in page
+    )
     assert '<th scope="col">enriched</th>' not in page
     assert page.count("<td") == 8 * 3
     first = next(iter(source.images))
