@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 import tiny
-from anabatch.jobs import cli
+from anabatch.jobs import cli, embed
 from anabatch.jobs.looking import looking
 from anabatch.jobs.plan import survey
 from cheap import cheap_networks, draw_tiny
 from edited import export_text
-from running import run_jobs
+from running import make_config, run_jobs
 from tiny import add_images
 from typer.testing import CliRunner
 
@@ -266,3 +266,41 @@ def test_what_is_planned_is_done_and_nothing_else(lab):
         plan = lab.plan(**sections)
         done = lab.run(**sections)
         assert done.keys() == jobs_of(plan).keys() | follows, (number, happens.__name__)
+
+
+class RefitOfTheEmbedding:
+    """The job of the command `embed --refit`."""
+
+    @staticmethod
+    def run(context):
+        embed.run(context, refit=True)
+
+
+def test_after_a_refit_of_the_embedding_the_parts_are_assigned_anew(lab):
+    add_images(lab.folder / "DATA", range(6, 7))
+    lab.run()
+    run_jobs(lab.config(), RefitOfTheEmbedding)
+    plan = lab.plan()
+    (told,) = [str(item.reason) for item in plan.items if item.stage == MODEL]
+    assert told.startswith("MODEL embedding ")
+    assert reasons_of(plan)[CLUSTER, "UPSTREAM another kmeans, cold"] == 4
+    assert lab.run() == jobs_of(plan) == {CLUSTER: 4, MODEL: 1}
+
+
+def test_new_images_of_class_folders_are_labelled(tmp_path):
+    def draw(number):
+        draw_tiny(tmp_path / "CLASSES" / f"class {number % 2}" / f"{number}.jpg", number)
+
+    def config():
+        archive = {"name": "classes", "path": str(tmp_path / "CLASSES"), "layout": "by-class"}
+        return make_config(tmp_path, tmp_path / "store", archives=[archive], **FREE)
+
+    for number in range(4):
+        draw(number)
+    run_jobs(config(), tiny)
+    draw(4)
+    with looking(config()) as context:
+        plan = survey(context)
+    assert reasons_of(plan) == {("scan", "NEW"): 1, ("annotate", "INPUT new images"): 1}
+    done = {told["job"] for told in run_jobs(config(), tiny) if told["event"] == "start"}
+    assert done >= jobs_of(plan).keys()
