@@ -11,6 +11,7 @@ import typer
 from anabatch.compute import limit_threads_of_this_process
 from anabatch.config import load_config
 from anabatch.errors import ConfigurationError
+from anabatch.named_places import reading
 
 from .options import (
     ConfigOption,
@@ -104,7 +105,7 @@ def _archive(
     Raises
     ------
     ConfigurationError
-        It is neither the name of an archive nor a folder.
+        It is neither the name of an archive nor a folder, or a folder that this user may not read.
     """
     if archive is None:
         return make_config(config, None, None, name, store), None
@@ -114,7 +115,9 @@ def _archive(
         found = make_config(config, None, None, None, store)
         if archive in {item.name for item in found.archives}:
             return found, archive
-    if Path(archive).is_dir():
+    with reading(Path(archive)):
+        is_folder = Path(archive).is_dir()
+    if is_folder:
         found = make_config(config, Path(archive), None, name, store)
         return found, found.archives[0].name
     what = f"{archive} is neither an archive of the configuration nor a folder"

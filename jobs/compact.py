@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anabatch.report.text import plural
 from anabatch.store.compaction import compact as rewrite
 
 from .session import session
@@ -32,7 +33,7 @@ def compact(config: Config, reporter: Reporter) -> Compaction:
         done = rewrite(context.store, run=context.run)
         context.did_something = context.store.version != version
         for table, (before, after) in done.rewritten.items():
-            text = f"{table}: {before} parts are now {after}"
+            text = f"{table}: {plural(before, 'part is', 'parts are')} now {after}"
             reporter.say("compacted", text, table=table, before=before, after=after)
         if done.files:
             text = f"the ledger's {done.files} files are now one"

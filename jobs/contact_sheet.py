@@ -103,7 +103,7 @@ def _check(store: Store, chosen: Chosen, wanted: Wanted, roots: dict[str, Path])
         what = " ".join(
             ["no segmented image", *filter(None, asked), f"is in the store {store.root}"]
         )
-        waiting = f"{plural(chosen.waiting, 'image')} wait for `anabatch segment`."
+        waiting = f"{plural(chosen.waiting, 'image waits', 'images wait')} for `anabatch segment`."
         raise ConfigurationError(
             what, waiting if chosen.waiting else "`anabatch status` lists dates."
         )

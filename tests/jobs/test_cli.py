@@ -1,6 +1,7 @@
 """The command line, as a process: what it prints, and how it ends."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from anabatch.jobs import cli, cluster, embed
 from anabatch.jobs.exit_codes import DISK
 from typer.testing import CliRunner
 
-from anabatch.errors import StoreNotFoundError
+from anabatch.errors import PlaceError, StoreNotFoundError
 from anabatch.simulate.archive import simulate_archive
 from anabatch.store.live import SCAN
 from anabatch.store.root import create_store, open_store
@@ -165,6 +166,54 @@ def test_a_mistake_ends_with_its_code_and_a_remedy(scanned, tmp_path, arguments,
     # the usage errors are framed and wrapped
     assert words.format(here=tmp_path) in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["layout", "check", "{secret}"], "secret cannot be read: Permission denied. Ask"),
+        (["contact-sheet", "{secret}"], "secret cannot be read: Permission denied. Ask"),
+        (
+            ["contact-sheet", "--store", "{store}", "--archive", "{secret}"],
+            "secret cannot be read: Permission denied. Ask",
+        ),
+        (
+            ["plan", "--store", "{store}", "--archive", "{secret}"],
+            "secret cannot be read: Permission denied. Ask",
+        ),
+        (["init", "{secret}/x.toml"], "secret/x.toml cannot be written to: Permission denied"),
+        (["simulate", "{secret}/x"], "secret/x cannot be written to: Permission denied"),
+        (["scan", "--store", "{secret}/x"], "secret/x cannot be written to: Permission denied"),
+        (["verify", "--store", "{secret}/x"], "secret/x cannot be read: Permission denied"),
+        (["contact-sheet", "{data}", "--out", "{secret}/x"], "secret/x cannot be written to: Perm"),
+        (
+            ["show", "acquisitions", "--store", "{store}", "--out", "{secret}/x.csv"],
+            "secret/x.csv cannot be written to: Permission denied",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_right_that_is_missing_is_told(
+    scanned, in_process, tmp_path, monkeypatch, arguments, words
+):
+    """Tests may be run by root, whom nothing is denied: the system's calls are scripted."""
+    places = {"secret": tmp_path / "secret", "store": scanned[0] / "store"}
+    places["data"] = scanned[0] / "DATA"
+
+    def denying(call):
+        def deny(path, *arguments, **options):
+            named = isinstance(path, str | Path)
+            if named and Path(path).is_relative_to(places["secret"]):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return call(path, *arguments, **options)
+
+        return deny
+
+    for module, name in ((os, "stat"), (os, "mkdir"), (io, "open")):
+        monkeypatch.setattr(module, name, denying(getattr(module, name)))
+    done = in_process(*(word.format(**places) for word in arguments))
+    assert isinstance(done.exception, PlaceError), done.exception
+    assert words in str(done.exception)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import anabatch
 from anabatch.errors import (
     ConfigurationError,
     MissingRowsError,
+    PlaceError,
     StoreError,
     StoreLockedError,
     StoreNotFoundError,
@@ -87,6 +89,19 @@ def test_a_folder_that_no_store_can_be_at_is_left_alone(tmp_path, create):
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_right_that_is_lost_is_told_and_what_is_lost_is_a_bug(tmp_path):
+    def meet(kind, place):
+        with hold_store(tmp_path / "store", run="r", create=True) as store:
+            raise kind(kind_number[kind], os.strerror(kind_number[kind]), str(store.root / place))
+
+    kind_number = {PermissionError: errno.EACCES, FileNotFoundError: errno.ENOENT}
+    with pytest.raises(PlaceError, match="store cannot be written to: Permission denied"):
+        meet(PermissionError, "parts/x")
+    with pytest.raises(FileNotFoundError) as passed:
+        meet(FileNotFoundError, "parts/x")
+    assert not isinstance(passed.value, PlaceError)
 
 
 def test_a_file_of_a_run_is_after_the_commit_or_before_it(tmp_path):
