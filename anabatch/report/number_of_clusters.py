@@ -26,6 +26,7 @@ from anabatch.report.figures import (
 from anabatch.report.footing import components_used
 from anabatch.report.section import Section
 from anabatch.report.tried import differences, made_of, tried_on
+from anabatch.store.generations import cells_of
 from anabatch.store.live import CLUSTER_MODEL
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def section(source: Source, name: str) -> Section:
         {
             "run": study.run,
             "cells": int(facts["scored"]),
+            "now": cells_of(source.store.state, name) if own else 0,
             "tried": tried,
             "own": own,
             "components": tried and components_used(source, study, tried.components),

@@ -222,6 +222,20 @@ def test_numbers_that_were_tried_for_other_clusters_say_so(full, report, changed
     assert f"These numbers of clusters were tried {told} {again}" in text
 
 
+def test_that_there_are_other_cells_now_than_were_tried_is_said(full, report):
+    name_part(full)
+    try_numbers(full)
+    for number, selected in enumerate((200, 17, 0)):
+        (*others, last) = [a for a in full.state.stage("cluster") if a.unit.startswith("mine:")]
+        for action, cells in ((last, selected), *((other, 0) for other in others)):
+            facts = action.components | {"selected": cells}
+            full.state.put([replace(action, components=facts)])
+        text = report("mine")["number"]
+        told = f"on 217 cells (the clusters are of {selected} now) where"
+        assert (told in text) == (number < 2)
+        assert "217 cells" in text
+
+
 def test_k_means_of_either_kind_is_tried_alike(full, report):
     name_part(full, "lloyd")
     try_numbers(full, method="kmeans")
