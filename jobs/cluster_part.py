@@ -208,7 +208,10 @@ def _warn_of_another_condition(context: Context, subject: Subject, before: Actio
     if same and not _means_other_cells(context, subject, before):
         return
     cells = cells_of(context.store.state, subject.name)
-    why = " The same words select other cells, for each comparison of label is of any label now."
+    why = (
+        " The same words select more of the cells that were there: labels have changed since, or "
+        "comparisons joined by AND were of one label then."
+    )
     text = (
         f"cluster: under the name {subject.name} are {before.components['k']} clusters of "
         f"{counted(cells)} where {where or 'nobody knows any more what'}, which these replace."
