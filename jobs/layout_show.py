@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anabatch.archive.layout import SHIPPED
+from anabatch.report.text import plural
 
 from .screen import screen
 
@@ -67,7 +68,10 @@ def show_check(check: LayoutCheck) -> None:
     for sentence in check.unmatched:
         _say(f"does not fit: {sentence}", "red")
     if not check.unmatched:
-        _say(f"all matched: {check.images:,} images, {check.exports:,} exports", "green")
+        _say(
+            f"all matched: {plural(check.images, 'image')}, {plural(check.exports, 'export')}",
+            "green",
+        )
 
 
 def _show_patterns(check: LayoutCheck) -> None:
@@ -103,13 +107,13 @@ def _show_dates(check: LayoutCheck) -> None:
     dates = check.dates
     if dates is None or dates.first is None:
         return
-    gap = f"; longest gap {dates.longest_gap:,} days, after {dates.gap_after}"
-    span = f"dates: {dates.days:,} days with images, from {dates.first} to {dates.last}"
+    gap = f"; longest gap {plural(dates.longest_gap, 'day')}, after {dates.gap_after}"
+    span = f"dates: {plural(dates.days, 'day')} with images, from {dates.first} to {dates.last}"
     _say(span + (gap if dates.longest_gap else ""))
 
 
 def _show_sizes(check: LayoutCheck) -> None:
-    title = f"sizes of {check.sizes.opened} images that were opened"
+    title = f"sizes of {plural(check.sizes.opened, 'image that was', 'images that were')} opened"
     table = _table("size", "images", "pixels per reference pixel", title=title)
     for size, images, pixels in check.sizes.sizes:
         _row(table, size, f"{images:,}", "unknown" if pixels is None else f"{pixels:g}")

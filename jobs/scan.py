@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anabatch.compute import task
+from anabatch.report.text import plural
 from anabatch.stages.scan import ScanBatch, ScanResult, give_up, look, scan
 from anabatch.store.actions import DEFERRED, FAILED, OK, Action
 from anabatch.store.live import SCAN
@@ -249,7 +250,7 @@ def _say(context: Context, found: ScanPlan, taking: _Taking) -> None:
     notes += f", {len(taking.unread)} that cannot be read now" if taking.unread else ""
     context.reporter.say(
         "scanned",
-        f"scan: {made} new or changed images, {gone} gone, {unchanged} unchanged{notes}",
+        f"scan: {plural(made, 'new or changed image')}, {gone} gone, {unchanged} unchanged{notes}",
         read=made,
         gone=gone,
         unchanged=unchanged,
@@ -272,9 +273,8 @@ def _warn_of_sizes(context: Context, made: Iterable[Action]) -> None:
         if not context.layout(archive).reference_pixels(*size, own)[1]:
             unknown[action.archive, *size] += 1
     for (name, width, height), images in sorted(unknown.items()):
-        many = "1 image" if images == 1 else f"{images} images"
         text = (
-            f"archive {name}: {many} of {width} x {height}: size unknown, one pixel is "
+            f"archive {name}: {plural(images, 'image')} of {width} x {height}: size unknown, one pixel is "
             "taken for one reference pixel; name it in pixels_per_reference_pixel if not"
         )
         context.reporter.warn("size", text, archive=name, width=width, height=height, images=images)
@@ -284,8 +284,8 @@ def _tell(context: Context, files: ArchiveFiles) -> None:
     name, layout, listing = files.archive.name, files.layout, files.listing
     context.reporter.say(
         "listed",
-        f"archive {name} ({layout.name}): {len(listing.images)} images, "
-        f"{len(listing.exports)} exports, {listing.others} other files",
+        f"archive {name} ({layout.name}): {plural(len(listing.images), 'image')}, "
+        f"{plural(len(listing.exports), 'export')}, {plural(listing.others, 'other file')}",
         archive=name,
         layout=layout.name,
         images=len(listing.images),

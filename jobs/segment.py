@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anabatch.compute import gather, task
 from anabatch.gpus import CPU, GPU, describer, visible_gpus
+from anabatch.report.text import plural
 from anabatch.segmentation.models import NETWORKS, segmentation_digest
 from anabatch.stages.cells import cells_key, cells_recipe, cut
 from anabatch.stages.featurize import featurize
@@ -377,11 +378,12 @@ def _tell(context: Context, found: ImagePlan) -> None:
     recut = sum(len(batch.items) for batch in found.recut)
     context.reporter.say(
         "planned",
-        f"segment: {fresh} images to segment, {recut} to cut anew",
+        f"segment: {plural(fresh, 'image')} to segment, {recut} to cut anew",
         job="segment",
         segment=fresh,
         recut=recut,
     )
     if found.unreachable:
-        text = f"segment: {found.unreachable} images wait for an archive that is not in this run"
+        many = plural(found.unreachable, "image waits", "images wait")
+        text = f"segment: {many} for an archive that is not in this run"
         context.reporter.warn("unreachable", text, images=found.unreachable)

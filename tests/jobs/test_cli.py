@@ -62,6 +62,7 @@ def test_a_pipe_gets_json_lines(scanned):
     _, done = scanned
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["event"] for event in events][:2] == ["listed", "start"]
+    assert events[0]["message"].endswith(" (dated): 3 images, 1 export, 2 other files")
     assert {"level", "timestamp", "message"} <= events[0].keys()
 
 

@@ -83,7 +83,7 @@ def test_it_writes_nothing_and_ends_with_zero(archive):
     before = snapshot(archive.parent)
     done = command(archive)
     assert done.exit_code == 0, done.stdout
-    assert "all matched: 4 images, 1 exports" in done.stdout
+    assert "all matched: 4 images, 1 export" in done.stdout
     assert snapshot(archive.parent) == before
 
 
