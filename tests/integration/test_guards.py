@@ -27,8 +27,8 @@ def contents(config):
 def unreadable(monkeypatch, folder):
     """Make the listing meet a folder that it may not read; as root, no permission would do."""
 
-    def listing(root, layout):
-        seen = list_archive(root, layout)
+    def listing(root, layout, **known):
+        seen = list_archive(root, layout, **known)
         hidden = "" if folder == "." else f"{folder}/"
         return dataclasses.replace(
             seen,
