@@ -92,11 +92,17 @@ def test_as_many_as_were_asked_for(smi, wanted, found):
     assert require_gpus(wanted) == found
 
 
-def test_too_few_are_an_error_that_says_why(smi, monkeypatch):
+@pytest.mark.parametrize(
+    ("wanted", "asked"), [("all", "all GPUs were"), (1, "1 GPU was"), (2, "2 GPUs were")]
+)
+@pytest.mark.usefixtures("smi")
+def test_without_a_driver_that_is_the_reason(wanted, asked):
     missing = "asked for, and none is here: there is no nvidia-smi"
-    for wanted, asked in (("all", "all GPUs were"), (1, "1 GPU was"), (2, "2 GPUs were")):
-        with pytest.raises(DeviceError, match=f"^{asked} {missing}"):
-            require_gpus(wanted)
+    with pytest.raises(DeviceError, match=f"^{asked} {missing}"):
+        require_gpus(wanted)
+
+
+def test_too_few_are_an_error_that_says_why(smi, monkeypatch):
     smi("NVIDIA-SMI has failed because it could not communicate with the driver", code=9)
     with pytest.raises(DeviceError, match=r"nvidia-smi says: NVIDIA-SMI has failed"):
         require_gpus(2)
