@@ -58,6 +58,11 @@ class Outlook:
     new: int
     gone: int
 
+    @property
+    def standing(self) -> tuple[Source, ...]:
+        """The cell parts of which rows stay."""
+        return tuple(s for s in self.found if s.live.path != _NEW_PARTS and s.live.rows)
+
 
 def outlook(context: Context, files: Foreseen, images: ImagePlan) -> Outlook:
     """Return what a run will make of the cells.
@@ -99,8 +104,24 @@ def _done(state: State) -> set[str]:
     return {unit.removeprefix(cluster_unit("")) for unit in units}
 
 
-def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str]:
-    """Return of every model what cells that come and go do to it, in a line; nothing where none do.
+@dataclass(frozen=True)
+class Forecast:
+    """What cells that come and go do to the models.
+
+    Attributes
+    ----------
+    notes : list of str
+        A line for every model.
+    refits : tuple of str
+        Kinds of models that are fitted again.
+    """
+
+    notes: list[str]
+    refits: tuple[str, ...] = ()
+
+
+def forecast(context: Context, cells: Outlook, due: Collection[str]) -> Forecast:
+    """Return of every model what cells that come and go do to it; nothing where none do.
 
     Parameters
     ----------
@@ -111,25 +132,26 @@ def forecast(context: Context, cells: Outlook, due: Collection[str]) -> list[str
     """
     embedding = current(context.store.state, KPCA, CLUSTER_MODEL)
     if embedding is None or KPCA in due or not (cells.new or cells.gone):
-        return []
+        return Forecast([])
     if context.damage(embedding.part):  # it is fitted again, and what it was fitted on is lost
-        return []
+        return Forecast([])
     first = embed.model_kind(context)
     shares = _shares(context, first, embedding, cells)
     if _reason(context, first, cells):
-        return [f"embed: {shares}: kpca is fitted again, and then the clusters, cold"]
+        again = f"embed: {shares}: kpca is fitted again, and then the clusters, cold"
+        return Forecast([again], (KPCA, CLUSTERS))
     lines = [f"embed: {shares}: kpca stays"]
     second = cluster.model_kind(context, embedding)
     clusters = current(context.store.state, second.kind, second.name)
     if clusters is None or second.kind in due or context.damage(clusters.part):
-        return lines
+        return Forecast(lines)
     shares = _shares(context, second, clusters, cells)
-    after = "the clusters stay"
-    if reason := _reason(context, second, cells):
-        # with other parameters, centres stand for nothing
-        how = context.config.cluster.refit if reason.cause == Cause.INPUT else "cold"
-        after = f"the clusters are fitted again, {how}"
-    return [*lines, f"cluster: {shares}: {after}"]
+    if not (reason := _reason(context, second, cells)):
+        return Forecast([*lines, f"cluster: {shares}: the clusters stay"])
+    # with other parameters, centres stand for nothing
+    how = context.config.cluster.refit if reason.cause == Cause.INPUT else "cold"
+    lines.append(f"cluster: {shares}: the clusters are fitted again, {how}")
+    return Forecast(lines, (CLUSTERS,))
 
 
 def _reason(context: Context, kind: Kind, cells: Outlook) -> Reason | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from anabatch.stages.cluster import KIND as CLUSTERS
 from anabatch.stages.cluster import cluster_recipe
+from anabatch.stages.embed import KIND as KPCA
 from anabatch.store.generations import current
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, MODEL, cluster_unit
 from anabatch.store.recipes import Cause, Reason, difference
@@ -130,6 +131,29 @@ def plan_models(context: Context, *, moving: bool) -> tuple[ModelPlan, ...]:
     return kpca, _plan(context, subject, moving=moving)
 
 
+def parts_anew(
+    context: Context, found: tuple[Source, ...], refits: tuple[str, ...]
+) -> dict[str, tuple[Entry, ...]]:
+    """Return the parts that are put through models which an estimate has fitted again, by stage.
+
+    Parameters
+    ----------
+    context : Context
+    found : tuple of Source
+        The cell parts that stay.
+    refits : tuple of str
+        Kinds of models.
+    """
+    made: dict[str, tuple[str, Callable[[str], str]]] = {
+        KPCA: (EMBED, str),
+        CLUSTERS: (CLUSTER, cluster_unit),
+    }
+    return {
+        made[kind][0]: _all(context, found, *made[kind], f"another {kind}, by an estimate")
+        for kind in refits
+    }
+
+
 def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
     kind, found = subject.kind, subject.found
     reason = reason_to_fit(context, kind, found)
@@ -147,7 +171,8 @@ def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
         detail = f"{reason.detail}; generation {number} is taken up again".removeprefix("; ")
         fit = _fit(kind, Reason(reason.cause, detail))
         return ModelPlan(model, fits=False, entries=(fit, *parts))
-    parts = _all(context, subject, f"another {kind.kind}{_how(context, kind, reason)}")
+    detail = f"another {kind.kind}{_how(context, kind, reason)}"
+    parts = _all(context, found, subject.stage, subject.unit, detail)
     return ModelPlan(None, fits=True, entries=(_fit(kind, reason), *parts))
 
 
@@ -186,8 +211,7 @@ def _clusters_on_another(context: Context, found: tuple[Source, ...]) -> ModelPl
         other = difference(before, recipe)
         details = [_ANOTHER_KPCA, *([other.detail] if other else [])]
         reason = Reason(Cause.UPSTREAM, ", ".join(details))
-    subject = _Subject(kind, found, CLUSTER, cluster_unit, cluster.target)
-    parts = _all(context, subject, f"another {kind.kind}, cold")
+    parts = _all(context, found, CLUSTER, cluster_unit, f"another {kind.kind}, cold")
     return ModelPlan(None, fits=True, entries=(_fit(kind, reason), *parts))
 
 
@@ -201,18 +225,24 @@ def _applied(context: Context, subject: _Subject, model: Action) -> tuple[Entry,
         for unit in (subject.unit(batch.cells),)
     ]
     anew = tuple(s for s in subject.found if s.live.path in subject.upstream)
-    return (*found, *_all(context, replace(subject, found=anew), ""))
+    return (*found, *_all(context, anew, subject.stage, subject.unit))
 
 
-def _all(context: Context, subject: _Subject, detail: str) -> tuple[Entry, ...]:
+def _all(
+    context: Context,
+    found: tuple[Source, ...],
+    stage: str,
+    unit_of: Callable[[str], str],
+    detail: str = "",
+) -> tuple[Entry, ...]:
     """Return all parts, which are put through what is not there yet."""
     state = context.store.state
     entries = []
-    for source in subject.found:
-        unit = subject.unit(source.live.path)
+    for source in found:
+        unit = unit_of(source.live.path)
         described = state.get(FEATURIZE, source.live.path)
         if described is not None:
-            known = state.get(subject.stage, unit)
+            known = state.get(stage, unit)
             reason = Reason(Cause.UPSTREAM, detail) if known else Reason(Cause.NEW)
-            entries.append(Entry(subject.stage, unit, described.archive, described.date, reason))
+            entries.append(Entry(stage, unit, described.archive, described.date, reason))
     return tuple(entries)

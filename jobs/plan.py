@@ -26,15 +26,16 @@ from anabatch.store.recipes import Cause, Reason
 from . import annotate, featurize, guards, new_kinds, scan, segment
 from .forecast import first_models, forecast, outlook, parts_left
 from .foreseen import foresee, labels_of_new_files
-from .model_plan import ModelPlan, plan_models
+from .model_plan import ModelPlan, parts_anew, plan_models
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from anabatch.store.actions import Action
 
     from .context import Context
+    from .model_plan import Entry
 
 
 UNITS = {
@@ -160,13 +161,22 @@ def survey(context: Context) -> Survey:
     notes += [model.waits for model in models if model.waits]
     items += [Planned(*entry) for model in models for entry in model.entries]
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
-    notes += forecast(context, outlook(context, foreseen, images), due)
+    cells = outlook(context, foreseen, images)
+    ahead = forecast(context, cells, due)
+    notes += ahead.notes
+    items = _with_parts(items, parts_anew(context, cells.standing, ahead.refits))
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:
-        cells = proposal.components["together"]
-        notes.append(f"cluster: a new kind of {cells} cells is proposed: cluster --add-new adds it")
+        many = proposal.components["together"]
+        notes.append(f"cluster: a new kind of {many} cells is proposed: cluster --add-new adds it")
     if current(context.store.state, KPCA, CLUSTER_MODEL):
         notes += parts_left(context, _embedding_after(context, models))
     return Survey(tuple(items), foreseen.gone, context.adopted, tuple(notes))
+
+
+def _with_parts(items: list[Planned], anew: Mapping[str, tuple[Entry, ...]]) -> list[Planned]:
+    """Return items in which all parts of some stages are made anew, whatever was planned of them."""
+    others = [item for item in items if item.stage not in anew]
+    return [*others, *(Planned(*entry) for entries in anew.values() for entry in entries)]
 
 
 def _refused(

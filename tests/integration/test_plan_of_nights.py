@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from typing import Any
 
 import pytest
 import tiny
@@ -243,7 +244,7 @@ OTHER_KERNEL = {"embed": {"gamma": 0.5}}
 LARGER_CELLS = {"segment": {"cell_diameter": 100.0}}
 OTHER_FEATURES = {"featurize": {"preprocessing": "keras"}}
 
-NIGHTS = [
+NIGHTS: list[tuple[Any, dict[str, Any], set[str]]] = [
     (nothing, {}, set()),
     (a_new_date, {}, {"segment", EMBED, CLUSTER}),
     (an_image_goes, {}, set()),
@@ -293,7 +294,9 @@ def test_new_images_of_class_folders_are_labelled(tmp_path):
 
     def config():
         archive = {"name": "classes", "path": str(tmp_path / "CLASSES"), "layout": "by-class"}
-        return make_config(tmp_path, tmp_path / "store", archives=[archive], **FREE)
+        kept = {"refit_share": 1e6}
+        sections = FREE | {"embed": kept, "cluster": kept}
+        return make_config(tmp_path, tmp_path / "store", archives=[archive], **sections)
 
     for number in range(4):
         draw(number)
@@ -304,3 +307,14 @@ def test_new_images_of_class_folders_are_labelled(tmp_path):
     assert reasons_of(plan) == {("scan", "NEW"): 1, ("annotate", "INPUT new images"): 1}
     done = {told["job"] for told in run_jobs(config(), tiny) if told["event"] == "start"}
     assert done >= jobs_of(plan).keys()
+
+
+def test_a_refit_for_the_share_that_goes_names_the_parts_that_stay(lab):
+    often = {"embed": {"refit_share": 0.2}, "cluster": {"refit_share": 0.2}}
+    a_date_goes(lab)
+    plan = lab.plan(**often)
+    assert reasons_of(plan) == {
+        (EMBED, "UPSTREAM another kpca, by an estimate"): 2,
+        (CLUSTER, "UPSTREAM another kmeans, by an estimate"): 2,
+    }
+    assert lab.run(**often) == {**jobs_of(plan), MODEL: 2}
