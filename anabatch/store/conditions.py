@@ -49,6 +49,8 @@ _KINDS = {
     "nothing": ('"NULL"',),
 }
 """What values are to a reader, by how DuckDB's names of their types begin."""
+_UNNAMED = frozenset({"STAR", "POSITIONAL_REFERENCE"})
+_NAME_COLUMNS = "Name the column itself, and join what is asked of several by AND."
 _AS_BEHIND_WHERE = "Give a condition as it stands behind WHERE."
 _CURLY = "\u2018\u2019\u201a\u201c\u201d\u201e"  # as word processors make of straight quotes
 
@@ -71,7 +73,8 @@ def parsed(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        It asks a query of its own: rows pass by once, and nothing beside them is to be seen.
+        It asks a query of its own: rows pass by once, and nothing beside them is to be seen. Or it has
+        columns by a pattern or a number, as `COLUMNS('^label$')`: what is asked of them is not to be seen.
     """
     text = f"SELECT 1 WHERE ({where}\n)"  # a line end ends a comment
     ((answer,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
@@ -79,6 +82,9 @@ def parsed(connection: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
     if any(node["class"] == "SUBQUERY" for node in nodes(tree)):
         what = f"{where!r} is no condition, but asks a query of its own"
         raise ConfigurationError(what, _AS_BEHIND_WHERE)
+    if any(node["class"] in _UNNAMED for node in nodes(tree)):
+        what = f"{where!r} does not name the columns that it asks for"
+        raise ConfigurationError(what, _NAME_COLUMNS)
     condition: dict[str, Any] = (
         {} if tree["error"] else tree["statements"][0]["node"]["where_clause"]
     )

@@ -77,8 +77,9 @@ def test_every_kind_is_told_in_words(row):
     }
 
 
-def test_several_columns_at_once_are_told_by_the_first_that_is_no_answer(row):
-    assert refused(row, "COLUMNS('live|area_px')")[0] == "a number"
+def test_columns_by_a_pattern_are_refused_before_what_they_give(row):
+    with pytest.raises(ConfigurationError, match="does not name the columns that it asks for"):
+        holding(row, "COLUMNS('live|area_px')")
 
 
 def test_a_condition_holds_or_not(row):

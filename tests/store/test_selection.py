@@ -249,6 +249,26 @@ def test_what_is_no_condition_is_refused_in_a_line(made, where, words):
 
 
 @pytest.mark.parametrize(
+    "where",
+    [
+        "COLUMNS('^label$') <> 'golgi'",
+        "NOT COLUMNS('^label$') = 'golgi'",
+        "COLUMNS(['label']) <> 'golgi'",
+        "COLUMNS(lambda c: c = 'label') <> 'golgi'",
+        "COLUMNS('^label$') = 'golgi' AND COLUMNS('^label$') = 'nucleolar'",
+        "row = 0 AND concat(*COLUMNS('^label$')) <> 'golgi'",
+        "COLUMNS(*) IS NOT NULL",
+        "#3 IS NOT NULL",
+    ],
+)
+def test_columns_are_named(made, where):
+    with pytest.raises(ConfigurationError, match="does not name the columns") as raised:
+        chosen(made, where)
+    assert repr(where) in raised.value.what
+    assert raised.value.remedy.startswith("Name the column itself")
+
+
+@pytest.mark.parametrize(
     ("where", "kind"),
     [
         ("area_px", "a number"),
