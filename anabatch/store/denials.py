@@ -83,7 +83,9 @@ def of_columns(tree: Any) -> Any:
         return [of_columns(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    if tree.get("class") == "LAMBDA" and names_label(tree["lhs"]):
+    # label -> '$' has the class of a lambda too, and takes JSON of the column
+    a_lambda = tree.get("syntax_type") == "LAMBDA_KEYWORD"
+    if a_lambda and names_label(tree["lhs"]):
         return {}
     return {key: of_columns(item) for key, item in tree.items()}
 
@@ -153,7 +155,7 @@ def _labels(term: dict[str, Any]) -> list[str]:
     compared = [
         node for node in compared if not any(item in compared for item in list(nodes(node))[1:])
     ]
-    computed = any(node["class"] == "FUNCTION" for node in nodes(term))
+    computed = any(node["class"] in {"FUNCTION", "LAMBDA"} for node in nodes(term))
     if computed or any(node["type"] not in _EQUALITY for node in compared):
         return []
     literals = [inner.get("literal", {}) for node in compared for inner in nodes(node)]

@@ -152,6 +152,9 @@ ANOTHER = "list_contains(labels, '...')"
         ("label NOT BETWEEN 'a' AND 'b'", ANOTHER),
         ("label <> well", ANOTHER),
         ("label <> lower('Golgi')", ANOTHER),
+        # no lambda, but JSON of a text
+        ("TRY(label -> '$') IS DISTINCT FROM '1'", ANOTHER),
+        ("label = 'golgi' AND (label -> '$') IS NULL", ANOTHER),
         ("label NOT IN ('x', 'golgi', 'x')", "list_has_any(labels, ['x', 'golgi'])"),
         ("NOT (label = 'x' OR label = 'x')", "list_contains(labels, 'x')"),
         ("NOT (label = 'x' AND well = 'w')", "list_contains(labels, 'x')"),
