@@ -157,10 +157,11 @@ def parts_anew(
 def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
     kind, found = subject.kind, subject.found
     reason = reason_to_fit(context, kind, found)
-    few = rows_of(found) < kind.least
-    told = _waits(context, kind, found) if reason and few else ""
-    reason = None if few else reason
     again = restorable(context, kind, found) if reason else None
+    told = ""
+    if reason and not again and rows_of(found) < kind.least:
+        told = _waits(context, kind, found, kind.recipe.digest)
+        reason = None
     model = again or usable(context, kind)
     parts = _applied(context, subject, model) if model else ()
     moving = moving or any(part.reason.cause == Cause.NEW for part in parts)
@@ -176,13 +177,16 @@ def _plan(context: Context, subject: _Subject, *, moving: bool) -> ModelPlan:
     return ModelPlan(None, fits=True, entries=(_fit(kind, reason), *parts))
 
 
-def _waits(context: Context, kind: Kind, found: tuple[Source, ...]) -> str:
-    """Say that there are too few cells; nothing where no model is there that they could have had."""
+def _waits(context: Context, kind: Kind, found: tuple[Source, ...], settings: str) -> str:
+    """Say that there are too few cells; nothing where no model is there that they could have had.
+
+    The settings are the digest of those that another would be fitted by; empty where it is not known.
+    """
     model = current(context.store.state, kind.kind, kind.name)
     if model is None and not found:
         return ""
     job = cluster.JOB.name if kind.kind == CLUSTERS else embed.JOB.name
-    said = waits(context, model, kind.recipe.digest, rows_of(found), kind.least)
+    said = waits(context, model, settings, rows_of(found), kind.least)
     return f"{job}: {said}"
 
 
@@ -205,7 +209,8 @@ def _clusters_on_another(context: Context, found: tuple[Source, ...]) -> ModelPl
     recipe = cluster_recipe(config, str(before.models["embedding"]) if before else "")
     kind = Kind(CLUSTERS, CLUSTER_MODEL, recipe, config.refit_share, least=config.k)
     if rows_of(found) < kind.least:
-        return ModelPlan(None, fits=False, entries=(), waits=_waits(context, kind, found))
+        told = _waits(context, kind, found, settings="")  # no generation is on that embedding
+        return ModelPlan(None, fits=False, entries=(), waits=told)
     reason = Reason(Cause.NEW)
     if model:
         other = difference(before, recipe)

@@ -318,3 +318,29 @@ def test_a_refit_for_the_share_that_goes_names_the_parts_that_stay(lab):
         (CLUSTER, "UPSTREAM another kmeans, by an estimate"): 2,
     }
     assert lab.run(**often) == {**jobs_of(plan), MODEL: 2}
+
+
+MANY = {"cluster": {"k": 33}}
+
+
+def test_an_earlier_generation_is_taken_up_again_where_cells_are_too_few(lab):
+    lab.run(**MANY)
+    lab.run()
+    an_image_goes(lab)
+    lab.run()
+    plan = lab.plan(**MANY)
+    assert not any("waits for more cells" in note for note in plan.notes)
+    assert [item.unit for item in plan.items if item.stage == MODEL] == ["kmeans/archive"]
+    assert lab.run(**MANY) == jobs_of(plan)
+
+
+def test_too_few_cells_for_clusters_on_another_embedding_are_told_as_a_run_tells_them(lab):
+    lab.run(**MANY)
+    an_image_goes(lab)
+    lab.run(**MANY)
+    both = MANY | OTHER_KERNEL
+    plan = lab.plan(**both)
+    events = run_jobs(lab.config(**both), tiny)
+    (told,) = [event["message"] for event in events if event["event"] == "too_few"]
+    assert "stays as it is, without new cells" in told
+    assert told in plan.notes
