@@ -1,6 +1,9 @@
 """Conditions on several labels at once, against what Python says of sets of labels."""
 
+import re
+import tomllib
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -99,3 +102,13 @@ def test_every_comparison_is_of_any_label(made, condition):
 def test_what_joins_two_comparisons_is_known(where, several):
     with alone() as connection:
         assert joins_labels(parsed(connection, where)) == several
+
+
+def test_no_older_duckdb_is_allowed_whose_trees_have_other_keys():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    (lowest,) = re.findall(
+        r"duckdb>=(\d+)", " ".join(tomllib.loads(text)["project"]["dependencies"])
+    )
+    with alone() as connection:
+        assert parsed(connection, "bool_or(TRUE)").keys() >= {"arguments"}
+    assert int(lowest) >= 2  # before, a function had children
