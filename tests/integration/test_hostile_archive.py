@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime as dt
-import functools
 import json
 import os
 import socket
@@ -328,11 +327,10 @@ def test_a_file_that_vanishes_before_it_is_read_is_left_and_then_gone(pair, monk
 
 def at(monkeypatch, seconds):
     """Let the listing think that it is so many seconds later."""
-    now = functools.partial(list_archive)
 
-    def later(root, layout):
-        listed_ns = now(root, layout).listed_ns
-        return list_archive(root, layout, now_ns=listed_ns + int(seconds * 1e9))
+    def later(root, layout, **options):
+        listed_ns = list_archive(root, layout).listed_ns
+        return list_archive(root, layout, now_ns=listed_ns + int(seconds * 1e9), **options)
 
     monkeypatch.setattr(context_module, "list_archive", later)
 
