@@ -13,11 +13,10 @@ from anabatch.stages.embed import embed_key
 from anabatch.stages.new_kinds import Far, Question, Reach
 from anabatch.stages.population import Generation
 from anabatch.store.generations import current, generations
+from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, FEATURIZE, cluster_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anabatch.config import ClusterConfig
     from anabatch.stages.population import Source
     from anabatch.store.actions import Action
@@ -124,6 +123,7 @@ def look(context: Context, found: tuple[Source, ...], model: Action, config: Clu
         criteria=1 if model.components.get("reach") is None else 2,
         new=new,
         least=config.least_new,
+        cells=_digest(parts),
     )
     if not question.may_be(beyond):  # nor any of them that lie together: nothing is read
         return False
@@ -152,7 +152,7 @@ def _propose(
 ) -> WrittenPart | None:
     """Write a proposal if far cells make a cluster of their own; they are read if not read for the last."""
     generation = _next(context, parts, model)
-    if (before := _made_of(context, generation.rows, model)) is not None:
+    if (before := _made_of(context, question.cells, model)) is not None:
         try:
             return stage.propose_again(generation, before, question)
         except PartCorruptError:  # `verify` tells of it; the cells are read for another
@@ -176,15 +176,18 @@ def _propose(
     return written
 
 
-def _made_of(context: Context, rows: Mapping[str, int], model: Action) -> Action | None:
-    """Return the proposal that stands, if it was made of so many rows of these cell parts, and of no others."""
+def _made_of(context: Context, cells: str, model: Action) -> Action | None:
+    """Return the proposal that stands, if it was made of these rows of the cell parts, and of no others."""
     proposal = standing_proposal(context.store.state, _name(model))
     if proposal is None or context.damage(proposal.part) or "images" not in proposal.components:
         return None
-    try:
-        return proposal if context.fitted_rows(proposal) == rows else None
-    except PartCorruptError:
-        return None
+    return proposal if proposal.fact("cells", "") == cells else None
+
+
+def _digest(parts: list[tuple[Source, Action]]) -> str:
+    """Return a digest of which rows of which cell parts are looked at."""
+    rows = {source.live.path: source.live.joined() for source, _ in parts}
+    return action_key(cells=rows)
 
 
 def may_add_itself(state: State, name: str) -> bool:

@@ -212,6 +212,8 @@ class Question:
         Live rows that the generation was not fitted on.
     least : int
         Rows without which there is no cluster.
+    cells : str
+        Digest of which rows of which cell parts are looked at.
     """
 
     model: str
@@ -219,6 +221,7 @@ class Question:
     criteria: int
     new: int
     least: int
+    cells: str = ""
 
     def may_be(self, together: int) -> bool:
         """Return whether so many rows, if they lie together, are a new kind."""
@@ -289,5 +292,5 @@ def _write(
     facts: Mapping[str, int],
     question: Question,
 ) -> WrittenPart:
-    asked = {"model": question.model, "new": question.new}
+    asked = {"model": question.model, "new": question.new, "cells": question.cells}
     return generation.write(arrays, {**facts, **asked})

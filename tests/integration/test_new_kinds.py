@@ -261,6 +261,20 @@ def test_far_cells_are_read_again_when_some_are_gone_or_the_proposal_is_damaged(
     assert far <= read
 
 
+def test_far_cells_are_read_again_when_one_image_goes_and_another_comes_back(store):
+    bring(store, draw_rings, 10, 11)
+    one, two, away = place(store, 10, 1), place(store, 10, 2), store / "away.jpg"
+    one.rename(away)
+    bring_known(store, 12)
+    a_night(store)
+    two.rename(store / "two.jpg")
+    away.rename(one)  # as many rows of the same part, and other ones
+    bring_known(store, 13)
+    _, components, arrays = a_night(store)
+    assert components["together"] == 36
+    assert set(arrays["cell_ids"]) <= set(clusters(store).cell_id)
+
+
 def test_few_are_no_kind(store):
     bring(store, draw_rings, 10)
     assert not [e for e in run_jobs(config_of(store, least_new=40)) if e["event"] == "new_kind"]
