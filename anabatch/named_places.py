@@ -85,6 +85,21 @@ def reading(*places: Path) -> Iterator[None]:
         yield
 
 
+def denial(error: BaseException, place: Path) -> PlaceError | None:
+    """Return what is told where the system denies this user a place; None where it is another error.
+
+    Parameters
+    ----------
+    error : BaseException
+    place : Path
+        What was to be read when it came.
+    """
+    number = error_number(error)
+    if number not in _DENIALS:
+        return None
+    return PlaceError(f"{place} cannot be read: {os.strerror(number)}", _DENIED)
+
+
 @contextmanager
 def _named(places: tuple[Path, ...], used: str) -> Iterator[None]:
     try:
@@ -111,13 +126,16 @@ def _explains(place: Path, error: Exception, number: int | None) -> bool:
         return number in _REMEDIES or number in _DENIALS
     if number not in _DENIALS:
         return False
-    return any(file.is_relative_to(place) for file in where) or str(place) in str(error)
+    if where:
+        return any(file.is_relative_to(place) for file in where)
+    # in a sentence, and not as the beginning of another name
+    return re.search(rf"{re.escape(str(place))}(?![^/\s:'\"])", str(error)) is not None
 
 
-def _files(error: Exception) -> list[Path]:
+def _files(error: BaseException) -> list[Path]:
     names = (getattr(error, "filename", None), getattr(error, "filename2", None))
     return [
         Path(os.fsdecode(name)).absolute()
         for name in names
-        if isinstance(name, str | bytes | os.PathLike)
+        if isinstance(name, str | bytes | os.PathLike) and name
     ]

@@ -64,6 +64,9 @@ def test_a_denial_in_words_is_of_the_place_that_it_names():
     with pytest.raises(OSError, match="os error 13") as other, writing(Path("/a/b")):
         raise OSError(text.format("/c"))
     assert not isinstance(other.value, PlaceError)
+    with pytest.raises(OSError, match="os error 13") as other, writing(Path("/a/b")):
+        raise OSError(text.format("/a/b2"))
+    assert not isinstance(other.value, PlaceError)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,8 @@ def test_a_denial_in_words_is_of_the_place_that_it_names():
         raised(errno.ENOENT, "/a/b/part.json"),  # ours, and gone: a bug, or damage
         raised(errno.ENOENT, "/c"),
         raised(errno.EACCES, "/c"),
+        raised(errno.EACCES, "/a/b2/file"),
+        raised(errno.ENOENT, ""),
         raised(errno.ENOENT),
         raised(errno.ENOSPC, "/a/b"),  # the disk's
         raised(errno.EROFS, "/a/b"),

@@ -22,6 +22,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction
 
 from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
+from anabatch.named_places import denial
 from anabatch.schema import table_schema
 from anabatch.store.disk import disk_error
 from anabatch.store.durable import sync_file, sync_folder
@@ -101,8 +102,8 @@ class Ledger:
             what = f"there is no store at {folder.parent}"
             raise StoreNotFoundError(what, "`anabatch run` makes one.") from error
         except Exception as error:  # deltalake raises its base class for a version not there
-            if disk := disk_error(error):
-                raise disk from error
+            if told := disk_error(error) or denial(error, folder):
+                raise told from error
             if at is None:
                 what = f"the ledger {folder} cannot be read: {error}"
                 raise PartCorruptError(what, _REMEDY) from error
@@ -197,8 +198,8 @@ class Ledger:
         try:
             yield
         except (OSError, ValueError, pa.ArrowException) as error:
-            if disk := disk_error(error):
-                raise disk from error
+            if told := disk_error(error) or denial(error, self.folder):
+                raise told from error
             what = f"version {self.version} of the ledger {self.folder} cannot be read: {error}"
             raise PartCorruptError(what, _REMEDY) from error
 

@@ -11,7 +11,13 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from anabatch.errors import ConfigurationError, PartCorruptError, StoreError, StoreNotFoundError
+from anabatch.errors import (
+    ConfigurationError,
+    PartCorruptError,
+    PlaceError,
+    StoreError,
+    StoreNotFoundError,
+)
 from anabatch.store.actions import Action
 from anabatch.store.ledger import Ledger, mend
 from anabatch.store.root import create_store, open_store
@@ -390,3 +396,23 @@ def test_nothing_is_mended_that_an_older_version_holds(ledger):
     assert mend(ledger.folder) is None
     with pytest.raises(PartCorruptError, match=r"0{19}1\.json is empty"):
         Ledger(ledger.folder).actions()
+
+
+def test_a_ledger_that_this_user_may_not_read_is_not_damaged(tmp_path, monkeypatch):
+    folder = tmp_path / "ledger"
+    ledger = Ledger.create(folder).commit([Action("scan", "a", "k")], [], run="r")
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder / "x.parquet"))
+
+    monkeypatch.setattr("anabatch.store.ledger.standing_actions", denied)
+    with pytest.raises(PlaceError, match=r"ledger cannot be read: Permission denied\. Ask for"):
+        ledger.actions()
+
+    def denied_in_words(*_, **__):
+        message = f"Generic error: unable to open {folder}: Permission denied (os error 13)"
+        raise DeltaError(message)
+
+    monkeypatch.setattr("anabatch.store.ledger.DeltaTable", denied_in_words)
+    with pytest.raises(PlaceError, match="Permission denied"):
+        Ledger(folder)
