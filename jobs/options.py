@@ -34,8 +34,8 @@ def config_here() -> Path | None:
 def _config_or_here(context: typer.Context, named: Path | None) -> Path | None:
     """Return the configuration that was named, or this folder's where nothing else says what is meant."""
     # what was given stands in the parameters already: Click asks it before what was not
-    others = (context.params.get("store"), context.params.get("archive"))
-    return config_here() if named is None and others == (None, None) else named
+    others = [context.params.get(name) for name in ("store", "archive", "folders")]
+    return config_here() if named is None and not any(others) else named
 
 
 ConfigOption = Annotated[

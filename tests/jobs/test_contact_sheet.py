@@ -157,6 +157,18 @@ def test_the_command_takes_an_archive_by_its_name(night, tmp_path):
     assert isinstance(done.exception, ConfigurationError)
 
 
+def test_folders_need_no_configuration_and_take_none_unasked(night, tmp_path, monkeypatch):
+    (tmp_path / "anabatch.toml").write_text("no TOML")
+    monkeypatch.chdir(tmp_path)
+    folder, taken = night.archives[0].path, []
+    monkeypatch.setattr(
+        "anabatch.jobs.contact_sheet.of_folders", lambda settings, *_: taken.append(settings)
+    )
+    assert command(folder).exit_code == 0
+    assert taken == [None]
+    assert isinstance(command(folder, "-c", "anabatch.toml").exception, ConfigurationError)
+
+
 def test_options_of_a_store_do_not_go_with_folders(night):
     done = command(night.archives[0].path, "--date", "2024-01-03")
     assert done.exit_code == 2
