@@ -100,7 +100,8 @@ def test_rows_that_were_written_are_told(scanned, in_process, tmp_path, rows, to
     assert len(out.read_text().splitlines()) == rows + 1
 
 
-def test_the_help_of_show_names_all_tables(scanned, in_process):
+def test_the_help_of_show_names_all_tables(scanned, in_process, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # no word is parted
     wrong = in_process("show", "planets", "--store", scanned[0] / "store")
     tables = str(wrong.exception).partition("The tables are ")[2].rstrip(".").split(", ")
     words = set(re.findall(r"\w+", in_process("show", "--help").output))
