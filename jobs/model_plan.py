@@ -67,8 +67,10 @@ class ModelPlan:
 
     @property
     def anew(self) -> frozenset[str]:
-        """Cell parts that are put through it."""
-        units = (entry.unit for entry in self.entries if entry.stage != MODEL)
+        """Cell parts of which it makes something else than it has; what is lost is made as it was."""
+        lost = Cause.MISSING, Cause.CORRUPT
+        parts = (e for e in self.entries if e.stage != MODEL and e.reason.cause not in lost)
+        units = (entry.unit for entry in parts)
         return frozenset(unit.removeprefix(cluster_unit("")) for unit in units)
 
 

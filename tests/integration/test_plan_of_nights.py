@@ -16,6 +16,7 @@ from running import make_config, run_jobs
 from tiny import add_images
 from typer.testing import CliRunner
 
+import anabatch
 from anabatch.store.live import CELLS, CLUSTER, EMBED, FEATURIZE, MODEL, SEGMENT
 
 FREE = {"guards": {"vanished_share": 1.0, "recompute_share": 1.0}}
@@ -344,3 +345,12 @@ def test_too_few_cells_for_clusters_on_another_embedding_are_told_as_a_run_tells
     (told,) = [event["message"] for event in events if event["event"] == "too_few"]
     assert "stays as it is, without new cells" in told
     assert told in plan.notes
+
+
+def test_a_lost_embedding_is_made_as_it_was_and_its_clusters_stand(lab):
+    with anabatch.open_store(lab.folder / "store") as store:
+        part = store.state.stage(EMBED)[0].part
+    shutil.rmtree(lab.folder / "store" / part)
+    plan = lab.plan()
+    assert reasons_of(plan) == {(EMBED, "MISSING"): 1}
+    assert lab.run() == jobs_of(plan)
