@@ -1,6 +1,7 @@
 """What a plan names is what the run after it does: night by night, stage by stage, part by part."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from typing import Any
@@ -354,3 +355,39 @@ def test_a_lost_embedding_is_made_as_it_was_and_its_clusters_stand(lab):
     plan = lab.plan()
     assert reasons_of(plan) == {(EMBED, "MISSING"): 1}
     assert lab.run() == jobs_of(plan)
+
+
+OFTEN = {"embed": {"refit_share": 0.2}, "cluster": {"refit_share": 0.2}}
+
+
+def a_date_is_renamed(lab):
+    folder_of(lab, tiny.DATES[1]).rename(folder_of(lab, "20210405"))
+
+
+def an_image_is_renamed(lab):
+    path = min(folder_of(lab, tiny.DATES[0]).rglob("*.jpg"))
+    path.rename(path.with_name(path.name.replace("0ae", "0af")))
+
+
+@pytest.mark.parametrize(
+    ("happens", "files"), [(a_date_is_renamed, "2 files have"), (an_image_is_renamed, "1 file has")]
+)
+def test_what_was_only_renamed_has_nothing_computed_anew(lab, happens, files):
+    happens(lab)
+    plan = lab.plan(**OFTEN)
+    assert jobs_of(plan).keys() == {"scan", "annotate"}
+    assert plan.gone == 0
+    assert [note.startswith(files) for note in plan.notes if "perhaps only moved" in note] == [True]
+    assert not any("new cells" in note for note in plan.notes)
+    assert lab.run(**OFTEN).keys() == jobs_of(plan).keys()
+
+
+def test_an_image_that_stands_for_one_that_is_gone_is_new(lab):
+    """Neither its name nor its time tells of the other, whatever its size is."""
+    path = min(folder_of(lab, tiny.DATES[0]).rglob("*.jpg"))
+    other = path.with_name(path.name.replace("0ae", "0af"))
+    path.rename(other)
+    os.utime(other, (10**9, 10**9))
+    plan = lab.plan()
+    assert plan.gone == 1
+    assert any("about 6 new cells, 6 gone" in note for note in plan.notes)
