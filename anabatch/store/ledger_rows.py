@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _NAMED = ("unit", "revision")
 _MADE_AT_ONCE = 4_096
+_LARGEST_PIECE = 1 << 30  # bytes: texts of 2 GiB and more have no array of their own
 
 
 def write_actions(path: Path, actions: Iterable[Action], revision: int) -> int:
@@ -166,12 +167,19 @@ def folded(paths: Sequence[Path], expected: int) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _taken(paths: Sequence[Path], field: pa.Field, places: pa.Int64Array) -> pa.Array:
+def _taken(paths: Sequence[Path], field: pa.Field, places: pa.Int64Array) -> pa.ChunkedArray:
     """Return a column's values at some places of files of actions."""
-    chunks = (chunk for rows in pieces(paths, [field.name]) for chunk in rows.column(0).chunks)
-    whole = pa.chunked_array(chunks, field.type).combine_chunks()
+    wide = pa.large_string() if pa.types.is_string(field.type) else field.type
+    chunks = (
+        chunk.cast(wide) for rows in pieces(paths, [field.name]) for chunk in rows.column(0).chunks
+    )
+    whole = pa.chunked_array(chunks, wide).combine_chunks()
     pa.default_memory_pool().release_unused()  # else the pieces take as much again
-    return whole.take(places)
+    # one piece if it can be: how a file is cut into pages, and so its bytes, follow the pieces
+    step = max(1, len(places) * _LARGEST_PIECE // max(whole.nbytes, _LARGEST_PIECE))
+    starts = range(0, len(places), step)
+    found = [whole.take(places.slice(start, step)).cast(field.type) for start in starts]
+    return pa.chunked_array(found, field.type)
 
 
 def read_columns(path: Path, *names: str) -> list[tuple[Any, ...]]:

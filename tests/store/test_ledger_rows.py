@@ -126,6 +126,10 @@ def test_what_stands_is_what_a_dictionary_would_hold(tmp_path_factory, commits):
         with patch.object(ledger_pieces, "_READ_AT_ONCE", at_once):
             assert standing_actions(files, total) == found
             assert to_actions(folded(files, total)) == found
+            with patch.object(ledger_rows, "_LARGEST_PIECE", at_once):
+                rows = folded(files, total)
+            assert to_actions(rows) == found
+            assert at_once > 1 or len(found) < 2 or rows["components"].num_chunks > 1
             gone_units = to_actions(tombstones(files, total, "a"))
         assert {action.identity: action for action in gone_units} == {
             identity: grave for identity, grave in graves.items() if identity[0] == "a"
