@@ -25,7 +25,7 @@ from anabatch.store.live import (
 from anabatch.store.recipes import Cause
 
 from . import cluster, embed
-from .generations import moved_rows, reason_to_fit, rows_of
+from .generations import moved_rows, reason_to_fit, rows_of, waits
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -138,8 +138,7 @@ def forecast(context: Context, cells: Outlook, due: Collection[str]) -> Forecast
     first = embed.model_kind(context)
     shares = _shares(context, first, embedding, cells)
     if _reason(context, first, cells):
-        again = f"embed: {shares}: kpca is fitted again, and then the clusters, cold"
-        return Forecast([again], (KPCA, CLUSTERS))
+        return _both(context, cells, f"embed: {shares}: kpca is fitted again")
     lines = [f"embed: {shares}: kpca stays"]
     second = cluster.model_kind(context, embedding)
     clusters = current(context.store.state, second.kind, second.name)
@@ -159,6 +158,16 @@ def _reason(context: Context, kind: Kind, cells: Outlook) -> Reason | None:
     if rows_of(cells.found) < kind.least:
         return None
     return reason_to_fit(context, kind, cells.found)
+
+
+def _both(context: Context, cells: Outlook, again: str) -> Forecast:
+    """Return what another kernel PCA does to the clusters too, for which there may be too few cells."""
+    number, least = rows_of(cells.found), context.config.cluster.k
+    if number >= least:
+        return Forecast([f"{again}, and then the clusters, cold"], (KPCA, CLUSTERS))
+    clusters = current(context.store.state, CLUSTERS, CLUSTER_MODEL)
+    told = waits(context, clusters, "", number, least)  # no generation is on that embedding
+    return Forecast([again, f"{cluster.JOB.name}: {told}"], (KPCA,))
 
 
 def _shares(context: Context, kind: Kind, model: Action, cells: Outlook) -> str:

@@ -138,6 +138,8 @@ def parts_anew(
 ) -> dict[str, tuple[Entry, ...]]:
     """Return the parts that are put through models which an estimate has fitted again, by stage.
 
+    With another kernel PCA and no clusters on it yet, no part is put through clusters.
+
     Parameters
     ----------
     context : Context
@@ -150,7 +152,8 @@ def parts_anew(
         KPCA: (EMBED, str),
         CLUSTERS: (CLUSTER, cluster_unit),
     }
-    return {
+    none: dict[str, tuple[Entry, ...]] = {CLUSTER: ()} if KPCA in refits else {}
+    return none | {
         made[kind][0]: _all(context, found, *made[kind], f"another {kind}, by an estimate")
         for kind in refits
     }

@@ -158,11 +158,12 @@ def survey(context: Context) -> Survey:
         stages = {item.stage for item in items}
         if not any(model.is_due for model in models) and stages & {SEGMENT, CELLS, FEATURIZE}:
             notes += first_models(context)
-    notes += [model.waits for model in models if model.waits]
     items += [Planned(*entry) for model in models for entry in model.entries]
     due = {item.unit.partition("/")[0] for item in items if item.stage == MODEL}
     cells = outlook(context, foreseen, images)
     ahead = forecast(context, cells, due)
+    # what waits on the cells that are there need not on those that come
+    notes += [model.waits for model in models if model.waits and not ahead.refits]
     notes += ahead.notes
     items = _with_parts(items, parts_anew(context, cells.standing, ahead.refits))
     if (proposal := new_kinds.standing_proposal(context.store.state, CLUSTER_MODEL)) is not None:

@@ -211,3 +211,19 @@ def test_files_that_are_read_first_are_counted(night, files, many):
     copied = {"ignore_inode": True, "ignore_ctime": True, "rehash_share": 0.0}
     with looking(config_of(night, scan=copied)) as context:
         assert f"{many} read first, which decides what follows" in survey(context).notes
+
+
+@pytest.mark.parametrize("refit_share", [0.2, 9.0])
+def test_clusters_that_too_few_cells_are_left_for_are_told_as_a_run_tells_them(night, refit_share):
+    often = {"embed": {"refit_share": refit_share}, "cluster": {"refit_share": 0.2, "k": 13}}
+    config = config_of(night, **often)
+    run_jobs(config)
+    (night / "DATA/20211213/001_SN09001/001_0ae0_1_202524401_3_1_05.jpg").unlink()
+    with looking(config) as context:
+        plan = survey(context)
+    events = run_jobs(config)
+    (says,) = [event["message"] for event in events if event["event"] == "too_few"]
+    assert [note for note in plan.notes if "waits for more cells" in note] == [says]
+    assert {item.stage for item in plan.items} == {
+        event["job"] for event in events if event["event"] == "start"
+    }
