@@ -35,7 +35,7 @@ from anabatch.store.live import (
     read_live_rows,
 )
 from anabatch.store.parts import Part
-from anabatch.store.selection import asks_for_labels, select_cells
+from anabatch.store.selection import asks_for_more, columns_to_show, select_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +61,7 @@ class StoreTable:
     def __init__(self, name: str, loaders: list[Callable[[], pa.Table]]) -> None:
         self.name = name
         self.schema = table_schema(_SCHEMAS.get(name, name))
+        self._known = self.schema  # what a condition can name
         self._loaders = loaders
 
     def batches(self) -> Iterator[pa.Table]:
@@ -118,7 +119,7 @@ class StoreTable:
             except duckdb.Error as error:
                 if failures:  # DuckDB has wrapped what a part raised
                     raise failures[0] from None
-                raise explained(error, str(where), self.name, self.schema) from error
+                raise explained(error, str(where), self.name, self._known) from error
         return found.cast(self.schema)
 
     def _stream(self, failures: list[Exception]) -> Iterator[pa.RecordBatch]:
@@ -132,17 +133,18 @@ class StoreTable:
 
 
 class _Cells(StoreTable):
-    """The cells: a condition on them can also ask for their images' labels."""
+    """The cells: a condition on them can also ask for what is known of their images."""
 
     def __init__(self, loaders: list[Callable[[], pa.Table]], collections: Collections) -> None:
         super().__init__(CELLS, loaders)
+        self._known = columns_to_show()
         self._collections = collections
 
     def query(self, where: str | None = None, limit: int | None = None) -> pa.Table:
-        """Return the cells that a condition selects, as :func:`.selection.select_cells` has it for labels."""
-        if not where or not asks_for_labels(where):
+        """Return the cells that a condition selects, as :func:`.selection.select_cells` has it for images."""
+        if not where or not asks_for_more(where):
             return super().query(where, limit)
-        found = select_cells(self._collections, where)
+        found = select_cells(self._collections, where, by_part=True)
         return StoreTable(CELLS, self._collections.cell_loaders(found)).query(limit=limit)
 
 

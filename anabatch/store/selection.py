@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from anabatch.schema import completed, table_schema
 from anabatch.store.conditions import alone, explained, holding, nodes, parsed, refuse_chance
-from anabatch.store.denials import names_label, of_columns, refuse_denials
+from anabatch.store.denials import of_columns, refuse_denials
 from anabatch.store.each_label import joins_labels, of_any_label
 from anabatch.store.live import CELLS, LivePart
 from anabatch.store.parts import Part
@@ -32,7 +32,7 @@ _ANY_LABEL = "unnest(if(len(labels) = 0, [NULL], labels)) AS label"
 _LABEL = re.compile(r"\blabel\b", re.IGNORECASE)
 
 
-def select_cells(collections: Collections, where: str) -> list[LivePart]:
+def select_cells(collections: Collections, where: str, *, by_part: bool = False) -> list[LivePart]:
     """Return the live cells that a condition selects.
 
     Parameters
@@ -44,6 +44,9 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
         image), and `label`, which stands for any of them: `label = 'x'` holds for a cell if one of its
         image's labels is x, whatever it is joined with: `label = 'x' AND label = 'y'` holds if both
         are among them. An image without labels has an empty list, and a `label` that is null.
+    by_part : bool
+        Whether it can ask for the cell's `part` too, as :func:`columns_to_show` has it. A part's name
+        is of one version of the store alone.
 
     Returns
     -------
@@ -73,16 +76,18 @@ def select_cells(collections: Collections, where: str) -> list[LivePart]:
             for start in range(0, max(len(parts), 1), _BLOCK_PARTS):
                 block = parts[start : start + _BLOCK_PARTS]
                 stream = _stream(collections.root, block, where, failures)
+                connection.register("parts", _numbered(block, by_part=by_part))
                 selected += _ranges(block, _places(connection, where, grouped, stream))
         except duckdb.Error as error:
             if failures:  # DuckDB has wrapped what a part raised
                 raise failures[0] from None
-            raise explained(error, where, "the cells", _columns()) from error
+            known = columns_to_show() if by_part else _columns()
+            raise explained(error, where, "the cells", known) from error
     return selected
 
 
-def asks_for_labels(where: str) -> bool:
-    """Whether a condition names `label` or `labels`; one that cannot be read does not.
+def asks_for_more(where: str) -> bool:
+    """Whether a condition names what the table of cells lacks, as `label`; an unreadable one does not.
 
     Parameters
     ----------
@@ -90,8 +95,12 @@ def asks_for_labels(where: str) -> bool:
     """
     with alone() as connection:
         condition = of_columns(parsed(connection, where))
-    named = {node.get("column_names", [""])[-1].lower() for node in nodes(condition)}
-    return "labels" in named or names_label(condition)
+    # a field of a column, or a column of a table, has several names
+    names = (name for node in nodes(condition) for name in node.get("column_names", []))
+    called = (node.get("schema", "") for node in nodes(condition))  # labels.len() is len(labels)
+    named = {name.lower() for name in (*names, *called)}
+    more = set(selection_columns()) - set(table_schema(CELLS).names)
+    return not named.isdisjoint(more)
 
 
 def _places(
@@ -106,7 +115,9 @@ def _places(
     """
     reader = pa.RecordBatchReader.from_batches(_cell_schema(where), stream)
     connection.register("cell_rows", reader)
-    joined = connection.sql("SELECT * FROM cell_rows JOIN images USING (image_id)")
+    # what the parts have in common with these is their number
+    query = "SELECT * FROM (cell_rows JOIN images USING (image_id)) NATURAL JOIN parts"
+    joined = connection.sql(query)
     if _LABEL.search(where):
         joined = joined.project(f"*, {_ANY_LABEL}")
     found = holding(joined, where)
@@ -118,6 +129,12 @@ def _places(
 def selection_columns() -> list[str]:
     """Return the names that a condition may use."""
     return list(_columns().names)
+
+
+def columns_to_show() -> pa.Schema:
+    """Return what a condition on the table of cells may use: its own columns, then the others."""
+    shown = table_schema(CELLS)
+    return pa.schema([*shown, *(field for field in _columns() if field.name not in shown.names)])
 
 
 def _columns() -> pa.Schema:
@@ -137,6 +154,13 @@ def _cell_schema(where: str) -> pa.Schema:
     names = dict.fromkeys(["image_id", *_cell_columns(where)])
     places = [pa.field(_PART, pa.int32()), pa.field("row", pa.int64())]
     return pa.schema([*(stored.field(name) for name in names), *places])
+
+
+def _numbered(parts: list[LivePart], *, by_part: bool) -> pa.Table:
+    """Return the numbers of parts, and what a condition may know of them."""
+    table = pa.table({_PART: pa.array(range(len(parts)), pa.int32())})
+    names = pa.array([live.path for live in parts], pa.string())
+    return table.append_column("part", names) if by_part else table
 
 
 def _stream(

@@ -10,6 +10,7 @@ from anabatch.errors import ConfigurationError, MissingRowsError, PartCorruptErr
 from anabatch.schema import table_schema, to_table
 from anabatch.store.live import ANNOTATE
 from anabatch.store.root import open_store
+from anabatch.store.selection import columns_to_show, select_cells
 
 ARRAYS = ("crops", "masks", "features", "embedding")
 
@@ -155,6 +156,38 @@ def test_cells_are_found_by_their_images_labels(filled, where, cells):
     whole = table.to_arrow()
     assert found.equals(whole.filter(pc.is_in(whole["cell_id"], pa.array(cells, pa.string()))))
     assert table.query(where, limit=1).num_rows == min(len(cells), 1)
+
+
+def test_a_column_is_known_whatever_stands_beside_it(store):
+    table = store.table("cells")
+    for name in ("area_px", "part", "row", "group", "serum", "width", "labels", "label"):
+        assert len(table.query(f'"{name}" IS NULL OR TRUE')) == 12, name
+    every = " OR ".join(f'"{name}" IS NULL' for name in columns_to_show().names)
+    assert len(table.query(f"{every} OR labels.len() = 0")) == 12
+
+
+def test_cells_are_found_by_their_part_and_by_what_it_lacks(store):
+    table = store.table("cells")
+    path = store.collections.cell_parts[-1].path
+    expected = table.query(f"part = '{path}'")
+    assert 0 < len(expected) < len(table.to_arrow())
+    assert table.query(f"part = '{path}' AND len(labels) = 0").equals(expected)
+    assert len(table.query(f"part = '{path}' AND len(labels) > 0")) == 0
+    twice = "label IS NULL AND label IS NULL"
+    assert table.query(f"part = '{path}' AND {twice}").equals(expected)
+
+
+@pytest.mark.parametrize("where", ["colour = 2", "colour = 2 AND label = 'x'"])
+def test_the_columns_that_are_told_are_all_that_are_known(store, where):
+    with pytest.raises(ConfigurationError, match="no column 'colour'") as raised:
+        store.table("cells").query(where)
+    assert raised.value.remedy.endswith(f"The columns are {', '.join(columns_to_show().names)}.")
+    assert {"part", "row", "serum", "labels", "label"} <= set(columns_to_show().names)
+
+
+def test_a_part_is_nothing_to_choose_cells_by(store):
+    with pytest.raises(ConfigurationError, match="no column 'part'"):
+        select_cells(store.collections, "part IS NOT NULL")
 
 
 @pytest.mark.parametrize(
