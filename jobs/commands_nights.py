@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from .counting import counted
 from .options import (
     ArchiveOption,
     ConfigOption,
@@ -113,20 +114,16 @@ def _print_actions(found: Survey) -> None:
     table = Table("stage", "why", "detail", "actions", title="what the next run would do")
     table.columns[-1].justify = "right"
     for stage, reason, number in found.counts():
-        many = _counted(number, *UNITS[stage])
+        many = counted(number, *UNITS[stage])
         table.add_row(stage, reason.cause.value, reason.detail, many)
     if found.items:
         console.print(table, markup=False)
     if found.gone:
-        text = f"{_counted(found.gone, 'image is', 'images are')} no longer there"
+        text = f"{counted(found.gone, 'image is', 'images are')} no longer there"
         console.print(text, markup=False)
     if found.adopted:
-        many = _counted(found.adopted, "finished part", "finished parts")
+        many = counted(found.adopted, "finished part", "finished parts")
         console.print(f"{many} of an earlier run would be taken over", markup=False)
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _print_steps(steps: list[Step], *, with_next: bool) -> None:

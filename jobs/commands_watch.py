@@ -12,6 +12,7 @@ from rich.table import Table
 from anabatch.report.text import printable
 from anabatch.store.live import ANNOTATE, CELLS, CLUSTER, EMBED, FEATURIZE, LIST, SCAN, SEGMENT
 
+from .counting import counted
 from .options import ConfigOption, JsonOption, LogFormat, LogOption, StoreOption, store_path
 from .screen import screen
 
@@ -92,7 +93,7 @@ def retry_items(
     reporter = Reporter(log_format.value)
     with session(found, reporter, create=False, command="quarantine retry") as context:
         number = retry(context, patterns or [])
-        items = "1 item" if number == 1 else f"{number:,} items"
+        items = counted(number, "item", "items")
         text = f"the next run tries {items} again" if number else "nothing is in quarantine"
         reporter.say("retry", text, items=number)
 
@@ -116,7 +117,7 @@ def _print_status(found: Status, limit: int | None) -> None:
     console.print(_table(found, limit))
     more = len(found.days) - (limit or len(found.days))
     if more > 0:
-        say(f"and {'1 more date' if more == 1 else f'{more:,} more dates'}; --all lists them")
+        say(f"and {counted(more, 'more date', 'more dates')}; --all lists them")
     for line in _legend(found):
         say(line)
 

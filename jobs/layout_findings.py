@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .counting import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -128,7 +130,7 @@ def _terms(found: ExportsReport) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return counted(number, noun, f"{noun}s")
 
 
 def _list(items: Iterable[str]) -> str:
