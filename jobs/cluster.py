@@ -19,6 +19,7 @@ from anabatch.store.generations import current
 from anabatch.store.keys import action_key
 from anabatch.store.live import CLUSTER, CLUSTER_MODEL, EMBED, cluster_unit
 from anabatch.store.parts import WrittenPart
+from anabatch.store.recipes import Cause
 
 from . import new_kinds, standing
 from .cluster_fit import Start, Subject, fit_graph, start_of, tell_of_components
@@ -51,6 +52,11 @@ JOB = Job(
     writes=("clusters", "models"),
     parameters=("cluster",),
 )
+
+
+def start_of_refit(context: Context, reason: Reason) -> str:
+    """Say from where clusters are fitted again: with other parameters, centres stand for nothing."""
+    return context.config.cluster.refit if reason.cause == Cause.INPUT else "cold"
 
 
 def model_kind(context: Context, embedding: Action) -> Kind:

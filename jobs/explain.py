@@ -17,6 +17,7 @@ from anabatch.store.live import (
     LIST,
     SCAN,
     SEGMENT,
+    annotate_unit,
     cluster_unit,
 )
 
@@ -144,7 +145,7 @@ def _way(store: Store, named: list[Action]) -> Iterator[Action]:
     state = store.state
     scans = [action for action in named if action.stage == SCAN]
     here = [action for action in scans if action.outcome != GONE]
-    for day in dict.fromkeys(f"{a.archive}/{a.date or 'undated'}" for a in here):
+    for day in dict.fromkeys(annotate_unit(a.archive, a.date) for a in here):
         yield from _present(state.get(ANNOTATE, day))
     picture = next((str(a.components["image_id"]) for a in scans if "image_id" in a.components), "")
     yield from _last(store, SEGMENT, picture)

@@ -22,7 +22,6 @@ from anabatch.store.live import (
     LivePart,
     cluster_unit,
 )
-from anabatch.store.recipes import Cause
 
 from . import cluster, embed
 from .generations import moved_rows, reason_to_fit, rows_of, waits
@@ -147,8 +146,7 @@ def forecast(context: Context, cells: Outlook, due: Collection[str]) -> Forecast
     shares = _shares(context, second, clusters, cells)
     if not (reason := _reason(context, second, cells)):
         return Forecast([*lines, f"cluster: {shares}: the clusters stay"])
-    # with other parameters, centres stand for nothing
-    how = context.config.cluster.refit if reason.cause == Cause.INPUT else "cold"
+    how = cluster.start_of_refit(context, reason)
     lines.append(f"cluster: {shares}: the clusters are fitted again, {how}")
     return Forecast(lines, (CLUSTERS,))
 

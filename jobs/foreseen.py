@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anabatch.archive.acquisition import acquisition_id
 from anabatch.report.text import plural
 from anabatch.store.actions import NO_CELLS, OK
-from anabatch.store.live import ANNOTATE, CELLS
+from anabatch.store.live import ANNOTATE, CELLS, annotate_unit
 from anabatch.store.recipes import Cause, Reason
 
 from .images import drop_unshown
@@ -55,13 +55,13 @@ class Foreseen:
         """Return what only the files' bytes can tell."""
         notes = []
         if self.back:
-            files = "1 file has" if self.back == 1 else f"{plural(self.back, 'file')} have"
+            files = plural(self.back, "file has", "files have")
             notes.append(
                 f"{files} the name and the size of one that was there before: where the bytes are "
                 "the same too, what was computed is found again"
             )
         if self.moved:
-            files = "1 file has" if self.moved == 1 else f"{plural(self.moved, 'file')} have"
+            files = plural(self.moved, "file has", "files have")
             notes.append(
                 f"{files} the size, and the name or the time, of one that is gone, and perhaps only "
                 "moved: where the bytes are the same too, what was computed of it is kept"
@@ -173,7 +173,7 @@ def labels_of_new_files(
     """
     waiting = {(action.archive, action.date) for action in labels.waiting}
     for archive, date in files.new:
-        unit = f"{archive}/{date or 'undated'}"
+        unit = annotate_unit(archive, date)
         if (archive, date) in waiting or (ANNOTATE, unit) in labels.reasons:
             continue
         known = context.store.state.get(ANNOTATE, unit)

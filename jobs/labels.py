@@ -13,7 +13,7 @@ from anabatch.stages.annotate import EXPORTS, WAITING, annotate_recipe, load_voc
 from anabatch.stages.exports import read_exports
 from anabatch.store.actions import DEFERRED, FAILED
 from anabatch.store.keys import action_key
-from anabatch.store.live import ANNOTATE, SCAN
+from anabatch.store.live import ANNOTATE, SCAN, annotate_unit
 
 from .export_digests import ExportDigests
 
@@ -79,7 +79,7 @@ class ArchiveLabels:
 
     def unit(self, date: dt.date | None) -> str:
         """Return the unit of the action that makes a date's labels."""
-        return f"{self.archive.name}/{date or 'undated'}"
+        return annotate_unit(self.archive.name, date)
 
     def used(self, date: dt.date | None) -> dict[str, str]:
         """Return the exports that a date's labels are made of, and their SHA-256."""

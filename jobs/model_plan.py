@@ -196,10 +196,8 @@ def _waits(context: Context, kind: Kind, found: tuple[Source, ...], settings: st
 
 
 def _how(context: Context, kind: Kind, reason: Reason) -> str:
-    """Say from where clusters are fitted: with other parameters, centres stand for nothing."""
-    if kind.kind != CLUSTERS:
-        return ""
-    return f", {context.config.cluster.refit if reason.cause == Cause.INPUT else 'cold'}"
+    """Say from where clusters are fitted."""
+    return f", {cluster.start_of_refit(context, reason)}" if kind.kind == CLUSTERS else ""
 
 
 def _fit(kind: Kind, reason: Reason) -> Entry:

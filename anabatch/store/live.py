@@ -15,6 +15,7 @@ from anabatch.schema import completed, table_schema, validate
 from anabatch.store.parts import Part
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -36,6 +37,11 @@ MODEL = "model"
 """Generations of population models."""
 CLUSTER_MODEL = "archive"
 """Name of the cluster model over the whole archive."""
+
+
+def annotate_unit(archive: str, date: dt.date | None) -> str:
+    """Return the unit of the action that makes the labels of an archive's date."""
+    return f"{archive}/{date or 'undated'}"
 
 
 def cluster_unit(part: str, model: str = CLUSTER_MODEL) -> str:
